@@ -1,0 +1,40 @@
+/* Every bound of the core, in one place. What a peer, a client, a file or a plugin can size is
+ * checked against one of these before memory is asked for.
+ *
+ * Threads: constants. Ownership: none. */
+#ifndef YK_BASE_LIMITS_H
+#define YK_BASE_LIMITS_H
+
+#define YK_KIB (1024ull)
+#define YK_MIB (1024ull * 1024)
+#define YK_GIB (1024ull * 1024 * 1024)
+
+/* Config. */
+#define YK_CONFIG_SIZE_MAX     (1 * YK_MIB) /* bytes of a config file */
+#define YK_CONFIG_SECTIONS_MAX 4096
+#define YK_NAME_SIZE_MAX       64  /* of plugins, buckets, nodes: [a-z0-9_-]+ */
+#define YK_ERROR_SIZE          512 /* bytes of an error text with its NUL */
+#define YK_LISTENERS_MAX       64
+#define YK_FILTERS_MAX         16 /* in one stack */
+#define YK_BUCKETS_MAX         64
+
+/* A node. */
+#define YK_WORKERS_MAX     64
+#define YK_LANES_MAX       256
+#define YK_SLOTS_MAX       65536 /* of a bucket */
+#define YK_CONNECTIONS_MAX 1000000
+
+/* Requests. A key is such that the engine's key, 4 bytes longer, fits 16 bits. */
+#define YK_KEY_SIZE_MAX         65531
+#define YK_VALUE_SIZE_MAX       (1 * YK_GIB)   /* of any bucket; value_size_max is 1M by default */
+#define YK_SESSION_REQUESTS_MAX 1024           /* queued or under way, for one connection */
+#define YK_SESSION_STASH_MAX    (4 * YK_MIB)   /* bytes of values that wait to be written */
+#define YK_OUTBOX_HIGH          (1 * YK_MIB)   /* from here on a connection starts nothing new */
+#define YK_OUTBOX_MAX           (32 * YK_MIB)  /* from here, beyond one value, it is closed */
+#define YK_FEED_EXTRA_MAX       (64 * YK_KIB)  /* a request's bytes beyond its value */
+#define YK_RECORD_OVERHEAD_MAX  64             /* bytes of a record beyond its value */
+#define YK_BATCH_MAX            256            /* keys in one call of an engine */
+#define YK_BATCH_BYTES_MAX      (16 * YK_MIB)  /* of records in one apply beyond its first */
+#define YK_SCAN_BYTES_MAX       (256 * YK_KIB) /* of one step of a scan */
+
+#endif

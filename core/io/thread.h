@@ -1,0 +1,39 @@
+/* The threads of a node: each runs one worker machine on one loop, with its connections; mail and
+ * jobs go between them. This is where the machines meet the world.
+ *
+ * Threads: start and stop by the main thread; the posting calls from any. Ownership: yk_threads
+ * owns its threads, loops and connections; node and listeners are lent until stop. */
+#ifndef YK_IO_THREAD_H
+#define YK_IO_THREAD_H
+
+#include "core/io/listen.h"
+#include "core/node/node.h"
+
+struct yk_threads;
+
+struct yk_threads_config {
+    const struct yk_world *world;
+    struct yk_node *node;
+    struct yk_listener *listeners; /* n_listeners, each with one fd for each worker */
+    uint32_t n_listeners;
+    uint32_t executors;
+    uint32_t connections_max;
+    void (*shut_down)(void *arg); /* a client asked for it; from a worker's thread */
+    void *arg;
+};
+
+enum yk_err yk_threads_start(const struct yk_threads_config *config,
+                             struct yk_threads **ret_threads, char *error) YK_MUST_CHECK;
+/* Ends every connection when it has its answers, or at once after timeout_ms; then the threads. */
+void yk_threads_stop(struct yk_threads *threads, uint32_t timeout_ms);
+/* Calls fn on each worker's thread, between two turns, and returns when all have done it. */
+void yk_threads_call(struct yk_threads *threads, void (*fn)(void *arg, struct yk_worker *worker),
+                     void *arg);
+/* For world->complete: an asynchronous engine has ended a call. */
+void yk_threads_complete(struct yk_threads *threads, struct yk_call *call, enum yk_err result);
+/* Connections open, and those that were turned away since the start. */
+uint32_t yk_threads_connections(const struct yk_threads *threads);
+uint64_t yk_threads_rejected(const struct yk_threads *threads);
+const char *yk_threads_engine(const struct yk_threads *threads);
+
+#endif

@@ -1,0 +1,28 @@
+/* The daemon: one node with its data folder, listeners and threads, from start to end.
+ *
+ * Threads: the main thread's. Ownership: a yk_daemon owns all that it opened; plugins are lent. */
+#ifndef YK_MAIN_DAEMON_H
+#define YK_MAIN_DAEMON_H
+
+#include "core/config/config.h"
+#include "plugins/plugins.h"
+
+struct yk_daemon;
+
+/* Reads FILE (NULL: none) and parses it; see yk_config_source. */
+struct yk_daemon_options {
+    const char *file;
+    const char *node;
+    const char *const *overrides;
+};
+
+enum yk_err
+yk_daemon_read_config(const struct yk_daemon_options *options, struct yk_plugins *plugins,
+                      struct yk_config **ret_config, char *error) YK_MUST_CHECK;
+
+/* Runs until TERM or INT, or a client's shutdown; returns the exit code of the process: 0, or 1
+ * after one line that says what failed. Takes config. */
+int yk_daemon_run(const struct yk_daemon_options *options, struct yk_plugins *plugins,
+                  struct yk_config *config);
+
+#endif

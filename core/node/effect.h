@@ -1,0 +1,31 @@
+/* What a worker wants done. Effects wait in its list until the caller has taken them, after each
+ * step.
+ *
+ * Threads: plain values. Ownership: a session stays the worker's; jobs and mail are handed over. */
+#ifndef YK_NODE_EFFECT_H
+#define YK_NODE_EFFECT_H
+
+#include "core/replica/lane.h"
+#include "core/router/router.h"
+
+enum yk_effect_kind {
+    YK_EFFECT_SESSION, /* look at it: send what it has, read from it or not, close it if it is over
+                        */
+    YK_EFFECT_JOB,     /* yk_job_run on a thread that may block, then JOB_DONE here */
+    YK_EFFECT_MAIL,    /* to worker `to` */
+    YK_EFFECT_SHUT_DOWN, /* a client asked for the node's end */
+};
+
+struct yk_effect {
+    enum yk_effect_kind kind;
+    union {
+        struct yk_session *session;
+        struct yk_job *job;
+        struct {
+            uint32_t to;
+            struct yk_op *first;
+        } mail;
+    };
+};
+
+#endif

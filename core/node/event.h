@@ -1,0 +1,53 @@
+/* What can happen to a worker. Time, bytes, and the ends of jobs come to it as events only.
+ *
+ * Threads: plain values. Ownership: what an event points to is lent until the TURN after it has
+ * been stepped, mail and jobs are handed over. */
+#ifndef YK_NODE_EVENT_H
+#define YK_NODE_EVENT_H
+
+#include "core/router/router.h"
+
+enum yk_event_kind {
+    YK_EVENT_OPEN,     /* a connection was accepted */
+    YK_EVENT_RECEIVED, /* bytes came, or the end of them */
+    YK_EVENT_SENT,     /* bytes were taken off the session's output */
+    YK_EVENT_CLOSED,   /* the connection is closed; the session is forgotten */
+    YK_EVENT_MAIL,     /* ops from another worker, or back from it */
+    YK_EVENT_JOB_DONE, /* yk_job_run has ended */
+    YK_EVENT_DRAIN,    /* end every session when it has its answers */
+    YK_EVENT_TURN,     /* that was all for now: work, and borrow nothing any longer */
+};
+
+struct yk_event {
+    enum yk_event_kind kind;
+    uint64_t now_ms; /* wall clock; of TURN, JOB_DONE and OPEN */
+    union {
+        struct {
+            uint32_t frontend; /* index in the config */
+            const struct yk_peer *peer;
+            void *conn;
+            struct yk_session **ret_session; /* set to NULL: refused, close it */
+        } open;
+        struct {
+            struct yk_session *session;
+            const uint8_t *bytes;
+            size_t size;
+            bool is_eof;
+        } received;
+        struct {
+            struct yk_session *session;
+            size_t size;
+        } sent;
+        struct {
+            struct yk_session *session;
+        } closed;
+        struct {
+            struct yk_op *first; /* linked by next */
+        } mail;
+        struct {
+            struct yk_job *job;
+        } job_done;
+    };
+};
+
+#endif

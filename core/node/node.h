@@ -1,0 +1,38 @@
+/* One node: its buckets and its workers, made from the config. From here on it is run by events.
+ *
+ * Pure, but for what plugins do when they are opened. Threads: making and freeing by one thread;
+ * each worker then by its own. Ownership: owns buckets and workers; config, world and plugins are
+ * lent. */
+#ifndef YK_NODE_NODE_H
+#define YK_NODE_NODE_H
+
+#include "core/config/config.h"
+#include "core/node/worker.h"
+
+struct yk_node {
+    struct yk_bucket **buckets;
+    uint32_t n_buckets;
+    struct yk_worker **workers;
+    uint32_t n_workers;
+    bool has_blocking; /* executors are needed */
+};
+
+struct yk_node_setup {
+    const struct yk_config *config;
+    const struct yk_world *world;
+    uint32_t n_workers; /* at most the number of lanes is used */
+    uint64_t epoch;
+    uint64_t seed; /* for hash tables */
+    const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
+    void *make_folder_arg;
+    void (*facts)(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg);
+    void *facts_arg;
+};
+
+/* On failure error (YK_ERROR_SIZE bytes) says why. */
+enum yk_err yk_node_new(const struct yk_node_setup *config, struct yk_node **ret_node,
+                        char *error) YK_MUST_CHECK;
+/* Every worker must be idle. Takes NULL. */
+void yk_node_free(struct yk_node *node);
+
+#endif

@@ -1,0 +1,466 @@
+/* The worker machine: routes ops between router, lanes and mail, and runs the turn. */
+#include <config.h>
+
+#include "core/node/worker.h"
+
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+#include "core/base/buffer.h"
+
+enum { SWEEP_INTERVAL_MS = 50, FRONTENDS_MAX = 64 };
+
+/* The lanes of one bucket that this worker owns: index lane / n_workers. */
+struct bucket_lanes {
+    struct yk_lane **lanes;
+    uint32_t n_lanes;
+};
+
+struct yk_worker {
+    struct yk_worker_config config;
+    struct yk_router *router;
+    uint64_t now_ms;
+    struct yk_frontend *frontends[FRONTENDS_MAX];
+    uint32_t n_frontends;
+    struct bucket_lanes *buckets;
+    struct yk_lane **dirty; /* lanes with ops to run in this turn */
+    uint32_t n_dirty, n_lanes;
+    struct yk_op_queue whole;     /* ops that ask the whole worker */
+    struct yk_op_queue *outgoing; /* one for each worker */
+    struct yk_op_queue incoming;  /* mail of this turn */
+    uint64_t swept_ms;
+    struct yk_effect *effects;
+    uint32_t n_effects, effects_room;
+    struct yk_effect *taken; /* what the caller reads while new ones come */
+    uint32_t taken_room;
+};
+
+static void
+add_effect(struct yk_worker *worker, struct yk_effect effect)
+{
+    if (worker->n_effects == worker->effects_room) {
+        uint32_t room = worker->effects_room == 0 ? 64 : worker->effects_room * 2;
+        struct yk_effect *effects = realloc(worker->effects, room * sizeof(*effects));
+        YK_ASSERT(effects != NULL); /* an effect cannot be lost; bounded by sessions and lanes */
+        worker->effects = effects;
+        worker->effects_room = room;
+    }
+    worker->effects[worker->n_effects++] = effect;
+}
+
+static struct yk_lane **
+lane_at(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane)
+{
+    return &worker->buckets[bucket_index].lanes[lane / worker->config.n_workers];
+}
+
+static void
+mark_dirty(struct yk_worker *worker, struct yk_lane *lane)
+{
+    for (uint32_t i = worker->n_dirty; i-- > 0;) {
+        if (worker->dirty[i] == lane) {
+            return;
+        }
+    }
+    worker->dirty[worker->n_dirty++] = lane;
+}
+
+/* Sinks */
+
+static void
+router_execute(void *arg, struct yk_op *op)
+{
+    struct yk_worker *worker = arg;
+    if (op->executor != worker->config.worker) {
+        yk_op_queue_push(&worker->outgoing[op->executor], op);
+    } else if (op->lane == YK_OP_WHOLE_WORKER) {
+        yk_op_queue_push(&worker->whole, op);
+    } else {
+        struct yk_lane *lane = *lane_at(worker, op->bucket_index, op->lane);
+        yk_lane_submit(lane, op);
+        mark_dirty(worker, lane);
+    }
+}
+
+static void
+router_touched(void *arg, struct yk_session *session)
+{
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_SESSION, .session = session});
+}
+
+static void
+router_shut_down(void *arg)
+{
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_SHUT_DOWN});
+}
+
+static void
+router_facts(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg)
+{
+    struct yk_worker *worker = arg;
+    worker->config.facts(worker->config.facts_arg, topic, fn, fn_arg);
+}
+
+/* Puts the answer into an op that goes back to another worker. */
+static void
+keep_reply(struct yk_op *op, const struct yk_reply *reply)
+{
+    op->reply = *reply;
+    if (op->request.op == YK_OP_GET && reply->value.size > op->kept_max) {
+        op->reply = (struct yk_reply){
+            .struct_size = sizeof(op->reply), .result = YK_EBUSY, .number = reply->value.size};
+        return;
+    }
+    if (reply->value.size == 0) {
+        op->reply.value_buffer = NULL;
+        return;
+    }
+    if (reply->value_buffer != NULL) {
+        yk_buffer_ref(reply->value_buffer);
+        return;
+    }
+    struct yk_buffer *buffer = yk_buffer_new_copy(reply->value);
+    if (buffer == NULL) {
+        op->reply = (struct yk_reply){.struct_size = sizeof(op->reply), .result = YK_ENOMEM};
+        return;
+    }
+    op->reply.value_buffer = buffer;
+    op->reply.value = yk_slice_of(buffer->data, buffer->size);
+}
+
+static bool
+lane_done(void *arg, struct yk_op *op, const struct yk_reply *reply)
+{
+    struct yk_worker *worker = arg;
+    if (op->origin == worker->config.worker) {
+        return yk_router_ended(worker->router, op, reply);
+    }
+    keep_reply(op, reply);
+    yk_op_queue_push(&worker->outgoing[op->origin], op);
+    return true;
+}
+
+static void
+lane_start(void *arg, struct yk_job *job)
+{
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_JOB, .job = job});
+}
+
+/* The turn */
+
+static void
+came_back(struct yk_worker *worker, struct yk_op *op)
+{
+    struct yk_buffer *buffer = op->reply.value_buffer;
+    struct yk_reply reply = op->reply;
+    bool is_taken = yk_router_ended(worker->router, op, &reply);
+    YK_ASSERT(is_taken);
+    yk_buffer_unref(buffer);
+}
+
+static void
+open_mail(struct yk_worker *worker)
+{
+    struct yk_op *op;
+    while ((op = yk_op_queue_pop(&worker->incoming)) != NULL) {
+        if (op->origin == worker->config.worker) {
+            came_back(worker, op);
+        } else {
+            router_execute(worker, op);
+        }
+    }
+}
+
+static void
+answer_whole(struct yk_worker *worker)
+{
+    struct yk_op *op;
+    while ((op = yk_op_queue_pop(&worker->whole)) != NULL) {
+        yk_router_execute(worker->router, op);
+        if (op->origin == worker->config.worker) {
+            struct yk_reply reply = op->reply;
+            (void)yk_router_ended(worker->router, op, &reply);
+        } else {
+            yk_op_queue_push(&worker->outgoing[op->origin], op);
+        }
+    }
+}
+
+static bool
+run_lanes(struct yk_worker *worker)
+{
+    bool has_run = worker->n_dirty > 0 || worker->whole.first != NULL;
+    while (worker->n_dirty > 0) {
+        yk_lane_run(worker->dirty[--worker->n_dirty], worker->now_ms);
+    }
+    answer_whole(worker);
+    return has_run;
+}
+
+static void
+sweep(struct yk_worker *worker)
+{
+    if (worker->now_ms < worker->swept_ms + SWEEP_INTERVAL_MS &&
+        worker->now_ms >= worker->swept_ms) {
+        return;
+    }
+    worker->swept_ms = worker->now_ms;
+    for (uint32_t i = 0; i < worker->config.n_buckets; i++) {
+        for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
+            yk_lane_sweep(worker->buckets[i].lanes[k], worker->now_ms);
+        }
+    }
+}
+
+static void
+turn(struct yk_worker *worker, uint64_t now_ms)
+{
+    worker->now_ms = now_ms;
+    open_mail(worker);
+    yk_router_timers(worker->router, now_ms);
+    bool has_more = true;
+    while (has_more) {
+        has_more = yk_router_run(worker->router, now_ms);
+        has_more = run_lanes(worker) || has_more;
+    }
+    sweep(worker);
+    yk_router_end_turn(worker->router);
+}
+
+/* Mail goes out after each step, in one batch for each worker. */
+static void
+send_mail(struct yk_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->config.n_workers; i++) {
+        struct yk_op_queue *queue = &worker->outgoing[i];
+        if (queue->first != NULL) {
+            add_effect(worker,
+                       (struct yk_effect){.kind = YK_EFFECT_MAIL, .mail = {i, queue->first}});
+            *queue = (struct yk_op_queue){NULL, NULL, 0};
+        }
+    }
+}
+
+static void
+take_mail(struct yk_worker *worker, struct yk_op *first)
+{
+    while (first != NULL) {
+        struct yk_op *next = first->next;
+        yk_op_queue_push(&worker->incoming, first);
+        first = next;
+    }
+}
+
+void
+yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
+{
+    switch (event->kind) {
+    case YK_EVENT_OPEN:
+        *event->open.ret_session =
+            yk_router_open(worker->router, worker->frontends[event->open.frontend],
+                           event->open.peer, event->open.conn);
+        break;
+    case YK_EVENT_RECEIVED:
+        yk_session_received(event->received.session, event->received.bytes, event->received.size,
+                            event->received.is_eof);
+        break;
+    case YK_EVENT_SENT:
+        yk_session_sent(event->sent.session, event->sent.size);
+        break;
+    case YK_EVENT_CLOSED:
+        yk_session_closed(event->closed.session);
+        break;
+    case YK_EVENT_MAIL:
+        take_mail(worker, event->mail.first);
+        break;
+    case YK_EVENT_JOB_DONE:
+        worker->now_ms = event->now_ms;
+        yk_lane_job_done(yk_job_lane(event->job_done.job), event->job_done.job, event->now_ms);
+        break;
+    case YK_EVENT_DRAIN:
+        yk_router_drain(worker->router);
+        break;
+    case YK_EVENT_TURN:
+        turn(worker, event->now_ms);
+        send_mail(worker);
+        break;
+    }
+}
+
+const struct yk_effect *
+yk_worker_take_effects(struct yk_worker *worker, uint32_t *ret_n)
+{
+    struct yk_effect *effects = worker->effects;
+    uint32_t room = worker->effects_room;
+    *ret_n = worker->n_effects;
+    worker->effects = worker->taken;
+    worker->effects_room = worker->taken_room;
+    worker->n_effects = 0;
+    worker->taken = effects;
+    worker->taken_room = room;
+    return effects;
+}
+
+uint64_t
+yk_worker_next_turn(const struct yk_worker *worker)
+{
+    uint64_t timer_ms = yk_router_next_timer(worker->router);
+    uint64_t next_ms = timer_ms;
+    for (uint32_t i = 0; i < worker->config.n_buckets; i++) {
+        for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
+            uint64_t sweep_ms = worker->swept_ms + SWEEP_INTERVAL_MS;
+            if (yk_lane_has_to_sweep(worker->buckets[i].lanes[k]) &&
+                (next_ms == 0 || sweep_ms < next_ms)) {
+                next_ms = sweep_ms;
+            }
+        }
+    }
+    return next_ms;
+}
+
+bool
+yk_worker_wants_turn(const struct yk_worker *worker)
+{
+    return worker->n_dirty > 0 || worker->n_effects > 0 || yk_router_wants_run(worker->router);
+}
+
+bool
+yk_worker_is_idle(const struct yk_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->config.n_buckets; i++) {
+        for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
+            if (!yk_lane_is_idle(worker->buckets[i].lanes[k])) {
+                return false;
+            }
+        }
+    }
+    return yk_router_sessions(worker->router) == 0 && worker->incoming.first == NULL;
+}
+
+uint32_t
+yk_worker_sessions(const struct yk_worker *worker)
+{
+    return yk_router_sessions(worker->router);
+}
+
+struct yk_frontend *
+yk_worker_frontend(struct yk_worker *worker, uint32_t index)
+{
+    return worker->frontends[index];
+}
+
+/* Life */
+
+static enum yk_err
+make_lane_rooms(struct yk_worker *worker)
+{
+    const struct yk_worker_config *config = &worker->config;
+    for (uint32_t i = 0; i < config->n_buckets; i++) {
+        uint32_t n_lanes = config->buckets[i]->ring.n_lanes;
+        uint32_t n_own = (n_lanes + config->n_workers - 1 - config->worker) / config->n_workers;
+        worker->buckets[i].lanes = calloc(n_own + 1u, sizeof(struct yk_lane *));
+        if (worker->buckets[i].lanes == NULL) {
+            return YK_ENOMEM;
+        }
+        worker->n_lanes += n_own;
+    }
+    worker->dirty = calloc(worker->n_lanes + 1u, sizeof(struct yk_lane *));
+    return worker->dirty != NULL ? YK_OK : YK_ENOMEM;
+}
+
+enum yk_err
+yk_worker_new(const struct yk_worker_config *config, struct yk_worker **ret_worker)
+{
+    struct yk_worker *worker = calloc(1, sizeof(*worker));
+    if (worker == NULL) {
+        return YK_ENOMEM;
+    }
+    worker->config = *config;
+    worker->buckets = calloc(config->n_buckets + 1u, sizeof(struct bucket_lanes));
+    worker->outgoing = calloc(config->n_workers, sizeof(struct yk_op_queue));
+    struct yk_router_config router = {.world = config->world,
+                                      .buckets = config->buckets,
+                                      .n_buckets = config->n_buckets,
+                                      .worker = config->worker,
+                                      .n_workers = config->n_workers,
+                                      .sink = {.arg = worker,
+                                               .execute = router_execute,
+                                               .touched = router_touched,
+                                               .shut_down = router_shut_down,
+                                               .facts = router_facts}};
+    if (worker->buckets == NULL || worker->outgoing == NULL || make_lane_rooms(worker) != YK_OK ||
+        yk_router_new(&router, &worker->router) != YK_OK) {
+        yk_worker_free(worker);
+        return YK_ENOMEM;
+    }
+    *ret_worker = worker;
+    return YK_OK;
+}
+
+void
+yk_worker_free(struct yk_worker *worker)
+{
+    if (worker == NULL) {
+        return;
+    }
+    if (worker->router != NULL) {
+        (void)yk_router_run(worker->router, worker->now_ms);
+        yk_router_end_turn(worker->router);
+    }
+    for (uint32_t i = 0; worker->buckets != NULL && i < worker->config.n_buckets; i++) {
+        for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
+            yk_lane_free(worker->buckets[i].lanes[k]);
+        }
+        free(worker->buckets[i].lanes);
+    }
+    yk_router_free(worker->router);
+    for (uint32_t i = 0; i < worker->n_frontends; i++) {
+        yk_frontend_close(worker->frontends[i]);
+    }
+    free(worker->buckets);
+    free(worker->dirty);
+    free(worker->outgoing);
+    free(worker->effects);
+    free(worker->taken);
+    free(worker);
+}
+
+void
+yk_worker_add_frontend(struct yk_worker *worker, struct yk_frontend *frontend)
+{
+    YK_ASSERT(worker->n_frontends < FRONTENDS_MAX);
+    worker->frontends[worker->n_frontends++] = frontend;
+}
+
+enum yk_err
+yk_worker_add_lane(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane,
+                   struct yk_stack *stack, uint64_t epoch)
+{
+    const struct yk_bucket *bucket = worker->config.buckets[bucket_index];
+    struct bucket_lanes *own = &worker->buckets[bucket_index];
+    YK_ASSERT(yk_ring_worker(&bucket->ring, lane) == worker->config.worker);
+    YK_ASSERT(lane / worker->config.n_workers == own->n_lanes);
+    struct yk_lane_config config = {
+        .world = worker->config.world,
+        .stack = stack,
+        .ring = bucket->ring,
+        .lane = lane,
+        .bucket_index = bucket_index,
+        .epoch = epoch,
+        .value_size_max = bucket->value_size_max,
+        .key_size_max = bucket->key_size_max,
+        .sink = {.arg = worker, .done = lane_done, .start = lane_start}};
+    enum yk_err result = yk_lane_new(&config, &own->lanes[own->n_lanes]);
+    if (result != YK_OK) {
+        yk_stack_close(stack);
+        return result;
+    }
+    own->n_lanes++;
+    return YK_OK;
+}
+
+uint32_t
+yk_worker_index(const struct yk_worker *worker)
+{
+    return worker->config.worker;
+}

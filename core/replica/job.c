@@ -1,0 +1,222 @@
+/* The steps of a job. */
+#include <config.h>
+
+#include "core/replica/job.h"
+
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+
+struct call_memory {
+    struct call_memory *next;
+    _Alignas(16) uint8_t bytes[];
+};
+
+static void *
+call_alloc(struct yk_call *call, size_t size)
+{
+    struct yk_job *job = (struct yk_job *)call;
+    struct call_memory *memory = malloc(sizeof(*memory) + size);
+    if (memory == NULL) {
+        return NULL;
+    }
+    memory->next = job->memory;
+    job->memory = memory;
+    return memory->bytes;
+}
+
+static void
+call_forget(struct yk_job *job)
+{
+    while (job->memory != NULL) {
+        struct call_memory *memory = job->memory;
+        job->memory = memory->next;
+        free(memory);
+    }
+}
+
+void
+yk_job_init(struct yk_job *job, struct yk_lane *lane, struct yk_stack *stack)
+{
+    job->call = (struct yk_call){.struct_size = sizeof(job->call), .alloc = call_alloc};
+    job->memory = NULL;
+    job->lane = lane;
+    job->stack = stack;
+    yk_job_reset(job, 0);
+}
+
+void
+yk_job_done(struct yk_job *job)
+{
+    call_forget(job);
+}
+
+void
+yk_job_reset(struct yk_job *job, uint64_t now_ms)
+{
+    job->step = JOB_GET;
+    job->is_waiting = false;
+    job->now_ms = now_ms;
+    job->n_gets = job->n_changes = job->n_admitted = job->n_refused = 0;
+    job->scan = job->figures = NULL;
+    job->get_result = job->apply_result = job->scan_result = YK_OK;
+    job->scan_end = false;
+}
+
+struct yk_lane *
+yk_job_lane(const struct yk_job *job)
+{
+    return job->lane;
+}
+
+struct yk_job *
+yk_job_of_call(struct yk_call *call, enum yk_err result)
+{
+    struct yk_job *job = (struct yk_job *)call;
+    YK_ASSERT(job->is_waiting);
+    job->pending_result = result;
+    return job;
+}
+
+/* A plugin's answer for an index that it was not asked for, or twice, counts as none. */
+static void
+got(void *arg, uint32_t index, enum yk_err result, struct yk_slice value)
+{
+    struct yk_job *job = arg;
+    if (index >= job->n_gets || job->gets[index]->is_answered) {
+        return;
+    }
+    job->gets[index]->is_answered = true;
+    yk_lane_got(job->lane, job->gets[index], result, value);
+}
+
+static bool
+scanned(void *arg, const struct yk_key *key, struct yk_slice value)
+{
+    struct yk_job *job = arg;
+    return yk_lane_scanned(job->lane, job, key, value);
+}
+
+static enum yk_err
+start_get(struct yk_job *job)
+{
+    if (job->n_gets == 0) {
+        return YK_OK;
+    }
+    return yk_stack_get(job->stack, job->keys, job->n_gets, got, job, &job->call);
+}
+
+static void
+end_get(struct yk_job *job, enum yk_err result)
+{
+    job->get_result = result;
+    for (uint32_t i = 0; i < job->n_gets; i++) {
+        if (!job->gets[i]->is_answered) {
+            job->gets[i]->is_answered = true;
+            yk_lane_got(job->lane, job->gets[i], result != YK_OK ? result : YK_EIO,
+                        yk_slice_of(NULL, 0));
+        }
+    }
+}
+
+/* Keeps the admitted changes, in their order. */
+static void
+admit_all(struct yk_job *job)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < job->n_changes; i++) {
+        enum yk_err result = yk_stack_admit(job->stack, &job->changes[i]);
+        if (result != YK_OK) {
+            job->refused[job->n_refused] = job->writes[i];
+            job->refusals[job->n_refused++] = result;
+            continue;
+        }
+        job->changes[n] = job->changes[i];
+        job->writes[n] = job->writes[i];
+        n++;
+    }
+    job->n_admitted = n;
+}
+
+static enum yk_err
+start_apply(struct yk_job *job)
+{
+    if (job->n_admitted == 0) {
+        return YK_OK;
+    }
+    return yk_stack_apply(job->stack, job->changes, job->n_admitted, &job->call);
+}
+
+static enum yk_err
+start_scan(struct yk_job *job)
+{
+    if (job->scan == NULL) {
+        return YK_OK;
+    }
+    struct yk_scan scan = {.struct_size = sizeof(scan), .bytes_max = job->scan->scan->bytes_max};
+    job->scan->scan->chunk_used = 0;
+    return yk_stack_scan(job->stack, &scan, &job->scan->scan->cursor, scanned, job, &job->scan_end,
+                         &job->call);
+}
+
+static enum yk_err
+start_step(struct yk_job *job)
+{
+    switch (job->step) {
+    case JOB_GET:
+        return start_get(job);
+    case JOB_ADMIT:
+        admit_all(job);
+        return YK_OK;
+    case JOB_APPLY:
+        return start_apply(job);
+    case JOB_SCAN:
+        return start_scan(job);
+    case JOB_FIGURES:
+        if (job->figures != NULL) {
+            yk_stack_figures(job->stack, yk_figures_add, job->figures->figures);
+        }
+        return YK_OK;
+    default:
+        return YK_OK;
+    }
+}
+
+static void
+end_step(struct yk_job *job, enum yk_err result)
+{
+    switch (job->step) {
+    case JOB_GET:
+        end_get(job, result);
+        break;
+    case JOB_APPLY:
+        job->apply_result = result;
+        break;
+    case JOB_SCAN:
+        job->scan_result = result;
+        break;
+    default:
+        break;
+    }
+    job->step++;
+}
+
+bool
+yk_job_run(struct yk_job *job)
+{
+    if (job->is_waiting) {
+        job->is_waiting = false;
+        end_step(job, job->pending_result);
+    }
+    while (job->step != JOB_END) {
+        job->is_waiting = true; /* before the call: it may be completed before it returns */
+        enum yk_err result = start_step(job);
+        if (result == YK_EPENDING) {
+            return false;
+        }
+        job->is_waiting = false;
+        end_step(job, result);
+    }
+    call_forget(job);
+    return true;
+}

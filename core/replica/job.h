@@ -1,0 +1,59 @@
+/* A job: one visit of a lane to its engine, a batch of reads and a batch of changes (internal to
+ * the room).
+ *
+ *     GET -> ADMIT -> APPLY -> SCAN -> FIGURES -> END      each step only if there is something in
+ * it
+ *
+ * Threads: belongs to the thread that runs it, from start to job_done. Ownership: the lane's, used
+ * again. */
+#ifndef YK_REPLICA_JOB_H
+#define YK_REPLICA_JOB_H
+
+#include "core/replica/lane.h"
+
+enum job_step { JOB_GET, JOB_ADMIT, JOB_APPLY, JOB_SCAN, JOB_FIGURES, JOB_END };
+
+struct yk_job {
+    struct yk_call call; /* first: what an asynchronous engine is given */
+    struct call_memory *memory;
+    struct yk_lane *lane;
+    struct yk_stack *stack;
+    enum job_step step;
+    bool is_waiting; /* the engine returned EPENDING for this step */
+    enum yk_err pending_result;
+    bool scan_end;
+    uint64_t now_ms;
+
+    uint32_t n_gets;
+    uint32_t n_changes;  /* decided */
+    uint32_t n_admitted; /* the first of changes, after ADMIT */
+    struct yk_op *scan;  /* or NULL */
+    struct yk_op *figures;
+    enum yk_err get_result, apply_result, scan_result;
+
+    struct yk_key keys[YK_BATCH_MAX];
+    struct yk_op *gets[YK_BATCH_MAX];
+    struct yk_change changes[YK_BATCH_MAX];
+    struct yk_op *writes[YK_BATCH_MAX];  /* of changes, same index */
+    struct yk_op *refused[YK_BATCH_MAX]; /* by admit */
+    enum yk_err refusals[YK_BATCH_MAX];
+    uint32_t n_refused;
+};
+
+/* The answers of the GET step: lane.c. */
+void yk_lane_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice value);
+/* One record of the SCAN step; false: stop before it. */
+bool yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *key,
+                     struct yk_slice value);
+
+void yk_job_init(struct yk_job *job, struct yk_lane *lane, struct yk_stack *stack);
+void yk_job_done(struct yk_job *job);
+/* Ready for the next batch. */
+void yk_job_reset(struct yk_job *job, uint64_t now_ms);
+static inline bool
+yk_job_is_empty(const struct yk_job *job)
+{
+    return job->n_gets == 0 && job->n_changes == 0 && job->scan == NULL && job->figures == NULL;
+}
+
+#endif

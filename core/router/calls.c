@@ -1,0 +1,81 @@
+/* Making, pinning and ending calls. */
+#include <config.h>
+
+#include <stdlib.h>
+
+#include "core/base/buffer.h"
+#include "core/router/session.h"
+
+enum { FREE_CALLS_MAX = 4096 };
+
+struct call *
+call_new(struct yk_session *session)
+{
+    struct yk_router *router = session->router;
+    struct call *call = router->free_calls;
+    if (call != NULL) {
+        router->free_calls = call->next;
+        router->n_free_calls--;
+        memset(call, 0, sizeof(*call));
+    } else {
+        call = calloc(1, sizeof(*call));
+        if (call == NULL) {
+            return NULL;
+        }
+    }
+    call->session = session;
+    call->op.request.struct_size = sizeof(call->op.request);
+    call->op.origin = (uint16_t)router->config.worker;
+    return call;
+}
+
+void
+call_free(struct yk_router *router, struct call *call)
+{
+    while (call->memory != NULL) {
+        struct memory_piece *piece = call->memory;
+        call->memory = piece->next;
+        free(piece);
+    }
+    free(call->op.pinned);
+    yk_buffer_unref(call->stash);
+    parts_free(call->parts);
+    if (router->n_free_calls >= FREE_CALLS_MAX) {
+        free(call);
+        return;
+    }
+    call->next = router->free_calls;
+    router->free_calls = call;
+    router->n_free_calls++;
+}
+
+static struct yk_slice
+copy_to(uint8_t **to, struct yk_slice bytes)
+{
+    struct yk_slice copy = yk_slice_of(*to, bytes.size);
+    if (bytes.size > 0) {
+        memcpy(*to, bytes.data, bytes.size);
+        *to += bytes.size;
+    }
+    return copy;
+}
+
+bool
+call_pin(struct call *call)
+{
+    struct yk_request *request = &call->op.request;
+    if (call->op.pinned != NULL) {
+        return true;
+    }
+    uint8_t *to =
+        malloc(YK_PIN_ROOM + request->key.size + request->value.size + request->note.size);
+    if (to == NULL) {
+        return false;
+    }
+    call->op.pinned = to;
+    to += YK_PIN_ROOM;
+    request->key = copy_to(&to, request->key);
+    request->value = copy_to(&to, request->value);
+    request->note = copy_to(&to, request->note);
+    return true;
+}

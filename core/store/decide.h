@@ -1,0 +1,32 @@
+/* The decisions: what a write makes of the record that is there. Written once, for every engine and
+ * protocol, and made before anything is stored.
+ *
+ * Threads: pure. Ownership: a decision borrows from the request and the old record. */
+#ifndef YK_STORE_DECIDE_H
+#define YK_STORE_DECIDE_H
+
+#include <yakumo/request.h>
+
+#include "core/store/record.h"
+
+struct yk_decision {
+    enum yk_err result; /* what the client is told, if the change (where there is one) is made */
+    bool is_change;
+    bool is_delete;           /* the change leaves no record */
+    struct yk_record record;  /* the new record but for its version; value.data is NULL ... */
+    struct yk_slice parts[2]; /* ... and its value is these two, one after the other */
+    uint64_t number;          /* ARITH: the new number */
+    uint8_t digits[20];       /* ... and its text; parts may point here */
+};
+
+/* Must the old record be known to judge this request? A plain set overwrites whatever is there. */
+bool yk_decide_needs_old(const struct yk_request *request);
+
+/* Judges a write. old: the record, if it is there and neither expired nor flushed, else NULL. */
+void yk_decide(const struct yk_request *request, const struct yk_record *old, uint64_t now_ms,
+               uint64_t value_size_max, struct yk_decision *ret_decision);
+
+/* Milliseconds since 1970; 0: never; a time that has passed: 1. */
+int64_t yk_ttl_fix(struct yk_ttl ttl, uint64_t now_ms);
+
+#endif

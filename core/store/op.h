@@ -1,0 +1,102 @@
+/* One operation on its way: from the frontend's request through router and lane, over mailboxes and
+ * back.
+ *
+ * Threads: an op is touched by one worker (or executor) at a time; a queue hands it over.
+ * Ownership: made and freed by the router of its origin, or by the lane for its own errands. The
+ * request's bytes live until it is answered; `pinned` holds them once they may not point into the
+ * input any more. */
+#ifndef YK_STORE_OP_H
+#define YK_STORE_OP_H
+
+#include <yakumo/request.h>
+
+struct yk_lane;
+struct yk_overlay_entry;
+
+/* Pinned bytes start with this much room, then the key: there an engine's key gets its prefix. */
+#define YK_PIN_ROOM        8u
+#define YK_OP_WHOLE_WORKER UINT16_MAX
+
+struct yk_op {
+    struct yk_request request; /* first: plugins see this */
+    struct yk_op *next;        /* in the one queue that holds it */
+    struct yk_op *part_of; /* of a request that asks several lanes or workers: that request's op */
+
+    uint64_t hash;
+    uint16_t slot;
+    uint16_t lane; /* of the request's bucket; YK_OP_WHOLE_WORKER: not for one lane */
+    uint16_t bucket_index;
+    uint16_t origin;   /* worker that made it and gets it back */
+    uint16_t executor; /* worker that is to execute it */
+    bool is_kept;      /* the bytes of its answer must outlive the callback: they are copied */
+    uint64_t kept_max; /* then: the value may have this many bytes; above, result EBUSY with number
+                          = size */
+
+    void *pinned; /* YK_PIN_ROOM, key, value, note; free(). NULL: they point elsewhere */
+
+    /* The lane's. */
+    struct yk_overlay_entry *entry;
+    struct yk_buffer *record; /* of a change that was decided; NULL: a deletion */
+    struct yk_buffer *old;    /* record that it is to be judged on, where it had to be kept */
+    struct yk_buffer *known;  /* is_known: the record that the write before left; NULL: none */
+    bool is_known;
+    bool is_answered;           /* by the engine, in the present call */
+    bool is_errand;             /* the lane's own: nobody waits for the answer */
+    struct yk_scan_state *scan; /* SCAN: where it stands, and the chunk that was read */
+    struct yk_figures *figures; /* STATS: added to */
+
+    /* The answer, for ops that travel back; value_buffer holds a reference. */
+    struct yk_reply reply;
+};
+
+/* Where ops wait, first in, first out. */
+struct yk_op_queue {
+    struct yk_op *first;
+    struct yk_op *last;
+    uint32_t n;
+};
+
+static inline void
+yk_op_queue_push(struct yk_op_queue *queue, struct yk_op *op)
+{
+    op->next = NULL;
+    if (queue->last != NULL) {
+        queue->last->next = op;
+    } else {
+        queue->first = op;
+    }
+    queue->last = op;
+    queue->n++;
+}
+
+static inline struct yk_op *
+yk_op_queue_pop(struct yk_op_queue *queue)
+{
+    struct yk_op *op = queue->first;
+    if (op != NULL) {
+        queue->first = op->next;
+        if (queue->first == NULL) {
+            queue->last = NULL;
+        }
+        op->next = NULL;
+        queue->n--;
+    }
+    return op;
+}
+
+/* Does it change the record of a key? */
+static inline bool
+yk_op_is_write(const struct yk_op *op)
+{
+    return op->request.op == YK_OP_STORE || op->request.op == YK_OP_ARITH ||
+           op->request.op == YK_OP_DELETE || op->request.op == YK_OP_TOUCH;
+}
+
+/* Is it about one key? */
+static inline bool
+yk_op_has_key(const struct yk_op *op)
+{
+    return op->request.op == YK_OP_GET || yk_op_is_write(op);
+}
+
+#endif

@@ -1,0 +1,59 @@
+/* The stack of one lane: an engine with its store filters above it, opened, checked, and called.
+ *
+ * Threads: as the engine's header says: one call at a time, any thread.
+ * Ownership: a stack owns the instances in it; the settings are lent for its whole life. */
+#ifndef YK_STORE_STACK_H
+#define YK_STORE_STACK_H
+
+#include <yakumo/filter.h>
+
+#include "core/base/options.h"
+#include "core/base/world.h"
+
+struct yk_stack;
+
+struct yk_stack_config {
+    const struct yk_world *world;
+    const struct yk_settings *backend;
+    struct yk_settings *const *filters; /* outermost first */
+    uint32_t n_filters;
+    struct yk_backend_place
+        place; /* copied; what it points to is lent; folder is filled in by make_folder */
+    /* Makes the lane's folder and returns its path, which lives as long as the stack; NULL: could
+     * not, and error says why. Asked only if the engine keeps something. */
+    const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
+    void *arg;
+    uint64_t value_size_max; /* the bucket's */
+    uint32_t key_size_max;
+};
+
+/* Makes the instances and opens them, the engine first. On failure error (YK_ERROR_SIZE bytes) says
+ * which plugin and why, and nothing is left open. Refuses a bucket that asks for more than the
+ * engine gives. */
+enum yk_err yk_stack_open(const struct yk_stack_config *config, struct yk_stack **ret_stack,
+                          char *error) YK_MUST_CHECK;
+/* Closes and frees; takes NULL. */
+void yk_stack_close(struct yk_stack *stack);
+
+/* What such a stack would be, without opening it. */
+enum yk_err yk_stack_ask(const struct yk_stack_config *config, struct yk_backend_info *ret_info,
+                         char *error) YK_MUST_CHECK;
+
+/* What the whole stack is, as its outermost filter says. */
+const struct yk_backend_info *yk_stack_info(const struct yk_stack *stack);
+
+/* The calls, from the outermost filter down; see backend.h. */
+enum yk_err yk_stack_get(struct yk_stack *stack, const struct yk_key *keys, uint32_t n,
+                         yk_value_fn fn, void *arg, struct yk_call *call) YK_MUST_CHECK;
+enum yk_err yk_stack_apply(struct yk_stack *stack, const struct yk_change *changes, uint32_t n,
+                           struct yk_call *call) YK_MUST_CHECK;
+enum yk_err
+yk_stack_scan(struct yk_stack *stack, const struct yk_scan *scan, struct yk_cursor *cursor,
+              yk_record_fn fn, void *arg, bool *ret_end, struct yk_call *call) YK_MUST_CHECK;
+enum yk_err yk_stack_admit(struct yk_stack *stack, const struct yk_change *change) YK_MUST_CHECK;
+
+/* The engine's figures and the filters', one after another; the engine's record count as
+ * "curr_items" where it is exact. */
+void yk_stack_figures(struct yk_stack *stack, yk_figure_fn fn, void *arg);
+
+#endif

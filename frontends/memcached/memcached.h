@@ -1,0 +1,196 @@
+/* The frontend's instance, its sessions, and how its files meet (internal to this folder).
+ *
+ *     feed.c    bytes -> lines -> the command of commands.def -> requests
+ *     get.c, store.c, admin.c, stats.c   yk_mc_take_X for each command: words -> request
+ *     reply.c   answers -> bytes; stats.c does so for the streams
+ *
+ * A request's tag says what its answer looks like, so nothing is allocated for it. A line that the
+ * frontend makes itself is a NOOP request whose note is the line, so that it comes in its place.
+ *
+ * Threads: an instance and its sessions are called by one worker.
+ * Ownership: a session lives from session_new to session_free; the peer outlives it. */
+#ifndef YK_MC_MEMCACHED_H
+#define YK_MC_MEMCACHED_H
+
+#include <yakumo/frontend.h>
+
+#include "frontends/memcached/parse.h"
+
+#ifndef PACKAGE_VERSION
+#define PACKAGE_VERSION "0"
+#endif
+
+#define YK_MC_WORDS_ANY UINT32_MAX
+
+/* What the option table sets. */
+struct yk_mc_frontend {
+    const struct yk_host *host; /* lent */
+    uint64_t idle_timeout_us;   /* 0: off */
+    bool allow_shutdown;
+    bool allow_flush;
+    bool allow_dump;
+};
+
+/* Variants of get. */
+enum yk_mc_get_variant {
+    YK_MC_GET = 0,
+    YK_MC_GETS = 1, /* bit 0: with the CAS unique */
+    YK_MC_GAT = 2,  /* bit 1: touches */
+    YK_MC_GATS = 3,
+};
+
+/* Where feed stands between two calls.
+ *
+ *     LINE --get's line--> KEYS --line's end--> LINE
+ *                          KEYS --bad key--> SKIP --line's end--> LINE
+ *     LINE --value too large--> SWALLOW --its last byte--> LINE
+ *     LINE --quit, line too long--> ENDED */
+enum yk_mc_state {
+    YK_MC_STATE_LINE = 0,    /* at the start of a command */
+    YK_MC_STATE_KEYS = 1,    /* among the keys of a get */
+    YK_MC_STATE_SKIP = 2,    /* in the rest of a line that was answered */
+    YK_MC_STATE_SWALLOW = 3, /* in a value that was refused */
+    YK_MC_STATE_ENDED = 4,   /* nothing further is listened to */
+};
+
+struct yk_mc_session {
+    struct yk_mc_frontend *frontend;
+    const struct yk_peer *peer; /* lent */
+    size_t key_size_max;        /* the lesser of memcached's bound and the bucket's */
+
+    /* feed's side */
+    uint32_t state;        /* enum yk_mc_state */
+    uint32_t get_variant;  /* KEYS: enum yk_mc_get_variant */
+    bool has_key;          /* KEYS: one has been taken */
+    struct yk_ttl expiry;  /* KEYS: of gat */
+    uint64_t swallow_size; /* SWALLOW: bytes left */
+    size_t want;           /* bytes without which feed need not look again; 0: any */
+
+    /* reply's side */
+    bool get_failed;   /* this get's error line is written: nothing more until its last request */
+    uint64_t n_dumped; /* lines of the cachedump under way */
+
+    uint64_t last_ms; /* when something last came or went; kept only with an idle_timeout */
+};
+
+/* What an answer looks like: the low byte of a request's tag. */
+enum yk_mc_kind {
+    YK_MC_KIND_LINE = 0,    /* NOOP: the note */
+    YK_MC_KIND_GET_END = 1, /* NOOP: the note, unless the get failed */
+    YK_MC_KIND_GET = 2,
+    YK_MC_KIND_STORE = 3,
+    YK_MC_KIND_ARITH = 4,
+    YK_MC_KIND_DELETE = 5,
+    YK_MC_KIND_TOUCH = 6,
+    YK_MC_KIND_FLUSH = 7,
+    YK_MC_KIND_STATS = 8,
+    YK_MC_KIND_RESET = 9,
+    YK_MC_KIND_METADUMP = 10,
+    YK_MC_KIND_CACHEDUMP = 11, /* from YK_MC_TAG_LIMIT_SHIFT on: how many lines; 0: all */
+    YK_MC_KIND_MEMLIMIT = 12,
+    YK_MC_KIND_SHUTDOWN = 13,
+};
+
+#define YK_MC_TAG_KIND 0xffu
+#define YK_MC_TAG_CAS 0x100u /* GET: the line carries the CAS unique */
+#define YK_MC_TAG_LIMIT_SHIFT 32
+
+/* What became of a command's bytes. */
+enum yk_mc_step {
+    YK_MC_STEP_NEXT = 0,  /* taken, go on */
+    YK_MC_STEP_STOP = 1,  /* taken, then wait to be fed again */
+    YK_MC_STEP_AGAIN = 2, /* not taken: bytes or room are missing; nothing was changed */
+};
+
+/* One call of feed. */
+struct yk_mc_feed {
+    struct yk_mc_session *session;
+    struct yk_inbox *inbox;
+    const uint8_t *bytes;
+    size_t size;
+    size_t used;  /* bytes done with */
+    size_t taken; /* bytes of the present command, unless its handler says otherwise */
+    size_t want;  /* with AGAIN: bytes that the command needs; 0: not known */
+};
+
+struct yk_mc_command;
+
+/* Turns a line into requests, or into the line that says what is wrong with it. */
+typedef enum yk_mc_step (*yk_mc_take_fn)(struct yk_mc_feed *feed,
+                                         const struct yk_mc_command *command,
+                                         const struct yk_mc_line *line);
+
+struct yk_mc_command {
+    const char *name;
+    size_t name_size;
+    yk_mc_take_fn take;
+    uint32_t words_min, words_max;
+    uint32_t variant;
+};
+
+/* Lines that several files write. */
+#define YK_MC_ERROR "ERROR\r\n"
+#define YK_MC_OK "OK\r\n"
+#define YK_MC_END "END\r\n"
+#define YK_MC_BAD_LINE "CLIENT_ERROR bad command line format\r\n"
+#define YK_MC_BAD_EXPTIME "CLIENT_ERROR invalid exptime argument\r\n"
+#define YK_MC_BAD_CLASS "BADCLASS invalid class id\r\n"
+#define YK_MC_TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
+#define YK_MC_NO_SHUTDOWN "ERROR: shutdown not enabled\r\n"
+#define YK_MC_MEMLIMIT_FAILED "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"
+
+/* feed.c: see frontend.h. */
+enum yk_err yk_mc_feed(void *session, const uint8_t *bytes, size_t size, bool eof,
+                       struct yk_inbox *inbox, size_t *ret_used, size_t *ret_want);
+
+/* Submits a NOOP with this line as its answer; text is static. */
+enum yk_mc_step yk_mc_say(struct yk_mc_feed *feed, const char *text);
+/* Likewise with request flags and another kind. */
+enum yk_mc_step yk_mc_say_flags(struct yk_mc_feed *feed, const char *text, uint32_t flags,
+                                enum yk_mc_kind kind);
+/* Likewise, but says nothing to a command with noreply. */
+enum yk_mc_step yk_mc_say_unless(struct yk_mc_feed *feed, bool is_silent, const char *text);
+/* A request with op and tag set, QUIET if it is silent; NULL: return YK_MC_STEP_AGAIN. */
+struct yk_request *yk_mc_request(struct yk_mc_feed *feed, enum yk_opcode op, uint64_t tag,
+                                 bool is_silent);
+enum yk_mc_step yk_mc_submit(struct yk_mc_feed *feed, struct yk_request *request);
+/* Does the line end in the word noreply? */
+bool yk_mc_is_silent(const struct yk_mc_line *line);
+/* May this word of the line be a key? */
+bool yk_mc_key_fits(const struct yk_mc_feed *feed, const struct yk_mc_line *line,
+                    struct yk_slice key);
+/* protocol.txt, "Expiration times": 0 never, negative at once, to 30 days from now, beyond: since
+ * 1970. */
+struct yk_ttl yk_mc_expiry(int64_t seconds);
+
+/* get.c: the rest of a get's line, a key at each call. */
+enum yk_mc_step yk_mc_take_keys(struct yk_mc_feed *feed);
+/* Starts a get whose line is longer than YK_MC_LINE_SIZE_MAX; line has the words so far. False: it
+ * has not even its arguments. */
+bool yk_mc_take_long_get(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+                         const struct yk_mc_line *line, enum yk_mc_step *ret_step);
+
+/* stats.c: a scan that is answered line by line; limit 0: all. */
+enum yk_mc_step yk_mc_take_dump(struct yk_mc_feed *feed, enum yk_mc_kind kind, uint64_t limit);
+
+/* reply.c: see frontend.h. */
+void yk_mc_reply(void *session, const struct yk_request *request, const struct yk_reply *reply,
+                 struct yk_outbox *outbox);
+/* The line that says why a request failed. */
+void yk_mc_reply_error(const struct yk_request *request, const struct yk_reply *reply,
+                       struct yk_outbox *outbox);
+
+/* stats.c: answers of STATS and SCAN, part by part. */
+void yk_mc_reply_stats(const struct yk_request *request, const struct yk_reply *reply,
+                       struct yk_outbox *outbox);
+void yk_mc_reply_dump(struct yk_mc_session *session, const struct yk_request *request,
+                      const struct yk_reply *reply, struct yk_outbox *outbox);
+
+#define YK_MC_COMMAND(name, handler, words_min, words_max, variant)                                \
+    enum yk_mc_step yk_mc_take_##handler(struct yk_mc_feed *feed,                                  \
+                                         const struct yk_mc_command *command,                      \
+                                         const struct yk_mc_line *line);
+#include "frontends/memcached/commands.def"
+#undef YK_MC_COMMAND
+
+#endif

@@ -1,0 +1,158 @@
+/* The commands that change one record: set and its kin, cas, incr, decr, delete, touch.
+ *
+ * A command with noreply is silent whatever comes of it, as memcached 1.6 is: also where its line
+ * or its data cannot be understood. */
+#include <config.h>
+
+#include "frontends/memcached/memcached.h"
+
+#define BAD_DELTA "CLIENT_ERROR invalid numeric delta argument\r\n"
+#define BAD_CHUNK "CLIENT_ERROR bad data chunk\r\n"
+#define BAD_DELETE "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
+
+#define LINE_END_SIZE 2u                    /* of the CR LF behind a value */
+#define VALUE_SIZE_SAID_MAX (INT32_MAX - 2) /* bytes; a line that says more is not understood */
+
+/* What a storage line says. */
+struct store_words {
+    uint32_t client_flags;
+    int64_t seconds;
+    uint64_t value_size; /* bytes */
+    uint64_t cas;
+};
+
+static bool
+store_parse(const struct yk_mc_feed *feed, const struct yk_mc_line *line, bool has_cas,
+            struct store_words *ret_words)
+{
+    return yk_mc_key_fits(feed, line, line->words[1]) &&
+           yk_mc_parse_u32(line->words[2], &ret_words->client_flags) &&
+           yk_mc_parse_i64(line->words[3], &ret_words->seconds) &&
+           yk_mc_parse_u64(line->words[4], &ret_words->value_size) &&
+           ret_words->value_size <= VALUE_SIZE_SAID_MAX &&
+           (!has_cas || yk_mc_parse_u64(line->words[5], &ret_words->cas));
+}
+
+static enum yk_mc_step
+store_take(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+           const struct yk_mc_line *line, bool has_cas)
+{
+    struct yk_mc_session *session = feed->session;
+    bool is_silent = yk_mc_is_silent(line);
+    struct store_words words = {0};
+    if (!store_parse(feed, line, has_cas, &words)) {
+        return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_LINE);
+    }
+    if (words.value_size > session->peer->value_size_max) {
+        enum yk_mc_step step = yk_mc_say_unless(feed, is_silent, YK_MC_TOO_LARGE);
+        if (step != YK_MC_STEP_AGAIN) {
+            session->state = YK_MC_STATE_SWALLOW;
+            session->swallow_size = words.value_size + LINE_END_SIZE;
+        }
+        return step;
+    }
+    size_t value_size = (size_t)words.value_size;
+    size_t size = line->size + value_size + LINE_END_SIZE;
+    if (feed->size - feed->used < size) {
+        feed->want = size;
+        return YK_MC_STEP_AGAIN;
+    }
+    feed->taken = size;
+    const uint8_t *value = feed->bytes + feed->used + line->size;
+    if (value[value_size] != '\r' || value[value_size + 1] != '\n') {
+        return yk_mc_say_unless(feed, is_silent, BAD_CHUNK);
+    }
+    struct yk_request *request = yk_mc_request(feed, YK_OP_STORE, YK_MC_KIND_STORE, is_silent);
+    if (request == NULL) {
+        return YK_MC_STEP_AGAIN;
+    }
+    request->mode = (uint16_t)command->variant;
+    request->flags |= has_cas ? YK_REQUEST_CAS : 0;
+    request->cas = words.cas;
+    request->client_flags = words.client_flags;
+    request->expiry = yk_mc_expiry(words.seconds);
+    request->key = line->words[1];
+    request->value = yk_slice_of(value, value_size);
+    return yk_mc_submit(feed, request);
+}
+
+enum yk_mc_step
+yk_mc_take_store(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+                 const struct yk_mc_line *line)
+{
+    return store_take(feed, command, line, false);
+}
+
+enum yk_mc_step
+yk_mc_take_cas(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+               const struct yk_mc_line *line)
+{
+    return store_take(feed, command, line, true);
+}
+
+enum yk_mc_step
+yk_mc_take_arith(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+                 const struct yk_mc_line *line)
+{
+    bool is_silent = yk_mc_is_silent(line);
+    uint64_t delta;
+    if (!yk_mc_key_fits(feed, line, line->words[1])) {
+        return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_LINE);
+    }
+    if (!yk_mc_parse_u64(line->words[2], &delta)) {
+        return yk_mc_say_unless(feed, is_silent, BAD_DELTA);
+    }
+    struct yk_request *request = yk_mc_request(feed, YK_OP_ARITH, YK_MC_KIND_ARITH, is_silent);
+    if (request == NULL) {
+        return YK_MC_STEP_AGAIN;
+    }
+    request->mode = (uint16_t)command->variant;
+    request->key = line->words[1];
+    request->delta = delta;
+    return yk_mc_submit(feed, request);
+}
+
+/* Of the times that old clients send, only 0 is taken: "delete k 0". */
+enum yk_mc_step
+yk_mc_take_delete(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+                  const struct yk_mc_line *line)
+{
+    bool is_silent = line->n_words > 2 && yk_mc_is_silent(line);
+    if (line->n_words > 2) {
+        bool has_zero = yk_mc_word_is(line->words[2], "0");
+        bool is_good = line->n_words == 3 ? has_zero || is_silent : has_zero && is_silent;
+        if (!is_good) {
+            return yk_mc_say_unless(feed, is_silent, BAD_DELETE);
+        }
+    }
+    if (!yk_mc_key_fits(feed, line, line->words[1])) {
+        return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_LINE);
+    }
+    struct yk_request *request = yk_mc_request(feed, YK_OP_DELETE, YK_MC_KIND_DELETE, is_silent);
+    if (request == NULL) {
+        return YK_MC_STEP_AGAIN;
+    }
+    request->key = line->words[1];
+    return yk_mc_submit(feed, request);
+}
+
+enum yk_mc_step
+yk_mc_take_touch(struct yk_mc_feed *feed, const struct yk_mc_command *command,
+                 const struct yk_mc_line *line)
+{
+    bool is_silent = yk_mc_is_silent(line);
+    int64_t seconds;
+    if (!yk_mc_key_fits(feed, line, line->words[1])) {
+        return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_LINE);
+    }
+    if (!yk_mc_parse_i64(line->words[2], &seconds)) {
+        return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_EXPTIME);
+    }
+    struct yk_request *request = yk_mc_request(feed, YK_OP_TOUCH, YK_MC_KIND_TOUCH, is_silent);
+    if (request == NULL) {
+        return YK_MC_STEP_AGAIN;
+    }
+    request->key = line->words[1];
+    request->expiry = yk_mc_expiry(seconds);
+    return yk_mc_submit(feed, request);
+}

@@ -1,0 +1,7 @@
+/* Calls itself what no name may be. */
+#include "tests/unit/badplugins/base.h"
+
+static const struct yk_backend_ops ops = {BASE_OPS};
+
+YK_PLUGIN(bad_word) = {YK_PLUGIN_HEAD(YK_KIND_BACKEND, YK_BACKEND_ABI), BASE_TEXTS("Bad Word"),
+                       .ops = &ops};

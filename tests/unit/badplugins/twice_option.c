@@ -1,0 +1,13 @@
+/* Has one option twice. */
+#include "tests/unit/badplugins/base.h"
+
+static const struct yk_backend_ops ops = {BASE_OPS};
+
+static const struct yk_option options[] = {
+    {YK_OPTION_HEAD, YK_OPTION_UINT, 0, "number", "1", .help = "A number."},
+    {YK_OPTION_HEAD, YK_OPTION_BOOL, 0, "number", "yes", .help = "A switch."},
+};
+
+YK_PLUGIN(twice_option) = {
+    YK_PLUGIN_HEAD(YK_KIND_BACKEND, YK_BACKEND_ABI), BASE_TEXTS("twice_option"),
+    .n_options = sizeof(options) / sizeof(options[0]), .options = options, .ops = &ops};

@@ -1,0 +1,30 @@
+/* The verbs of the yakumo tool: each is one function that reads its own options.
+ *
+ * Threads: one. Ownership: verbs are static. */
+#ifndef YK_TOOLS_VERB_H
+#define YK_TOOLS_VERB_H
+
+#include <stdbool.h>
+
+#include <glib.h>
+
+/* What the tool ends with. */
+enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+struct verb {
+    const char *name;
+    const char *summary; /* one line; NULL: not shown by help */
+    /* argv[0] is the verb. Prints to standard output; says itself what went wrong. */
+    enum exit_code (*run)(int argc, char **argv);
+};
+
+extern const struct verb verb_plugins;
+extern const struct verb verb_config;
+
+/* Reads the options of a verb into entries' variables and takes them out of argv, --help included:
+ * it prints and ends the program. The first n_arguments_max arguments may remain, as argv[1] and
+ * on. False: wrong usage, said on standard error. */
+bool verb_options(const struct verb *verb, const GOptionEntry *entries, const char *arguments,
+                  int n_arguments_max, int *argc, char ***argv);
+
+#endif
