@@ -29,7 +29,7 @@ struct memory {
     const struct yk_host *host;
     const struct yk_budget *budget;
     struct table table;
-    bool is_open;
+    bool is_bounded;
     bool may_evict;
 
     uint64_t base;    /* this lane's fixed share: half of the budget over all lanes */
@@ -127,7 +127,7 @@ ghost_take(struct memory *memory, uint64_t hash)
 static void
 give_back(struct memory *memory)
 {
-    while (memory->granted >= memory->base + memory->chunk &&
+    while (memory->is_bounded && memory->granted >= memory->base + memory->chunk &&
            memory->granted - memory->used >= 2 * memory->chunk) {
         memory->budget->give(memory->budget, memory->chunk);
         memory->granted -= memory->chunk;
@@ -199,7 +199,7 @@ shrink(struct memory *memory)
 static enum yk_err
 reserve(struct memory *memory, uint64_t need)
 {
-    if (memory->budget->size_max == 0) {
+    if (!memory->is_bounded) {
         memory->used += need;
         return YK_OK;
     }
@@ -281,7 +281,11 @@ memory_open(void *self, const struct yk_backend_place *place)
     if (memory->chunk > CHUNK_SIZE_MAX) {
         memory->chunk = CHUNK_SIZE_MAX;
     }
-    if (place->budget->size_max != 0 && !place->budget->take(place->budget, memory->base)) {
+    memory->is_bounded = place->budget->size_max != 0;
+    if (memory->is_bounded && memory->chunk == 0) {
+        memory->chunk = 1;
+    }
+    if (memory->is_bounded && !place->budget->take(place->budget, memory->base)) {
         memory->host->error(memory->host, "memory_max is too small for %u lanes", place->n_lanes);
         return YK_ENOMEM;
     }
@@ -293,7 +297,6 @@ memory_open(void *self, const struct yk_backend_place *place)
     if (result != YK_OK) {
         table_done(&memory->table);
     }
-    memory->is_open = result == YK_OK;
     return result;
 }
 

@@ -352,7 +352,6 @@ execute_arith(struct fake_core *core, const struct yk_request *request, struct y
 static enum yk_err
 execute_flush(struct fake_core *core, const struct yk_request *request)
 {
-    FAKE_CHECK((request->flags & YK_REQUEST_BARRIER) != 0);
     FAKE_CHECK(request->expiry.kind == YK_EXPIRY_RELATIVE);
     if (request->expiry.ms <= 0) {
         records_clear(core);
@@ -599,6 +598,11 @@ request_check(const struct fake_core *core, const struct yk_request *request)
     FAKE_CHECK(!has_key || request->key.size > 0);
     FAKE_CHECK(request->key.size <= core->key_size_max);
     FAKE_CHECK(request->value.size <= core->value_size_max);
+    bool has_barrier = (request->flags & YK_REQUEST_BARRIER) != 0;
+    bool is_of_all = request->op == YK_OP_FLUSH || request->op == YK_OP_SCAN ||
+                     request->op == YK_OP_STATS || request->op == YK_OP_ADMIN ||
+                     request->op == YK_OP_SHUTDOWN;
+    FAKE_CHECK(has_barrier == is_of_all);
 }
 
 static bool
@@ -607,7 +611,9 @@ inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
     struct fake_inbox *box = (struct fake_inbox *)inbox;
     struct fake_queued *queued = box->taken;
     FAKE_CHECK(queued != NULL && request == &queued->request);
+    FAKE_CHECK(!box->client->is_ending);
     request_check(box->client->core, request);
+    box->client->is_ending = (request->flags & YK_REQUEST_CLOSE) != 0;
     box->taken = NULL;
     uint8_t *at = queued->pinned =
         malloc(request->key.size + request->value.size + request->note.size + 1);

@@ -61,6 +61,7 @@ struct fake_client {
     struct fake_bytes input; /* came, not yet used */
     struct fake_bytes output;
     bool is_eof;                     /* the client sends no more */
+    bool is_ending;                  /* a request that closes was submitted: none may follow */
     bool is_closed;                  /* by the frontend; what comes then is dropped */
     bool is_lost;                    /* the outbox failed */
     uint64_t stop_seed;              /* not 0: request and submit say stop at random */

@@ -631,7 +631,7 @@ test_long_get(void)
         g_string_append_printf(input, " key-%u", i % 10);
         g_string_append(expected, i % 10 == 7 ? "VALUE key-7 0 1\r\nx\r\n" : "");
     }
-    g_string_append(input, "\r\nget key-7 nokey\r\n");
+    g_string_append_printf(input, " %0250d\r\nget key-7 nokey\r\n", 0);
     g_string_append(expected, "END\r\nVALUE key-7 0 1\r\nx\r\nEND\r\n");
     play_splits(core, input, expected);
 
@@ -647,6 +647,44 @@ test_long_get(void)
     g_string_free(input, TRUE);
     g_string_free(expected, TRUE);
     fake_core_free(core);
+}
+
+/* The end of a long line, in two pieces at every point, with and without failures. */
+static void
+check_long_get_end(const char *line_end)
+{
+    static const char failed[] = "SERVER_ERROR busy, try again\r\n";
+    struct fake_core *core = core_new();
+    GString *input = g_string_new("get a"), *expected = g_string_new(NULL);
+    while (input->len < YK_MC_LINE_SIZE_MAX) {
+        g_string_append(input, " b");
+    }
+    g_string_append_printf(input, " %0250d%s\r\nget a\r\nget %0250d\r\n", 0, line_end, 0);
+    for (uint32_t fault_in = 0; fault_in < 3; fault_in++) {
+        g_string_printf(expected, "%sEND\r\nEND\r\n", fault_in > 0 ? failed : "END\r\n");
+        for (size_t split = 0; split < input->len; split++) {
+            fake_core_reset(core);
+            core->fault = YK_EBUSY;
+            core->fault_in = fault_in;
+            struct fake_client *client = fake_client_new(core);
+            fake_client_send(client, input->str, split);
+            fake_client_send(client, input->str + split, input->len - split);
+            fake_client_eof(client);
+            fake_bytes_add(&client->output, "", 1);
+            g_assert_cmpstr((const char *)client->output.data, ==, expected->str);
+            fake_client_free(client);
+        }
+    }
+    g_string_free(input, TRUE);
+    g_string_free(expected, TRUE);
+    fake_core_free(core);
+}
+
+static void
+test_long_get_end(void)
+{
+    check_long_get_end("");
+    check_long_get_end("  ");
 }
 
 /* One line at the bound of what is looked at as a whole, and one byte over it. */
@@ -956,6 +994,7 @@ main(int argc, char **argv)
     g_test_add_func("/memcached/results", test_results);
     g_test_add_func("/memcached/failed_get", test_failed_get);
     g_test_add_func("/memcached/long_get", test_long_get);
+    g_test_add_func("/memcached/long_get_end", test_long_get_end);
     g_test_add_func("/memcached/line_bound", test_line_bound);
     g_test_add_func("/memcached/want", test_want);
     g_test_add_func("/memcached/large_values", test_large_values);
