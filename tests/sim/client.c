@@ -64,10 +64,9 @@ client_free(struct client *client)
 /* Making commands */
 
 static struct operation *
-add_operation(struct client *client, struct command *command, enum history_kind kind,
-              int64_t now_us)
+add_operation_on(struct client *client, struct command *command, enum history_kind kind,
+                 uint32_t key, int64_t now_us)
 {
-    uint32_t key = (uint32_t)below(client, client->config.history->n_keys);
     struct operation *operation = history_add(client->config.history, kind, key);
     operation->connection = client->config.connection;
     operation->number = client->n_operations++;
@@ -76,6 +75,14 @@ add_operation(struct client *client, struct command *command, enum history_kind 
         g_renew(struct operation *, command->operations, command->n_operations + 1);
     command->operations[command->n_operations++] = operation;
     return operation;
+}
+
+static struct operation *
+add_operation(struct client *client, struct command *command, enum history_kind kind,
+              int64_t now_us)
+{
+    uint32_t key = (uint32_t)below(client, client->config.history->n_keys);
+    return add_operation_on(client, command, kind, key, now_us);
 }
 
 static GBytes *
@@ -150,14 +157,18 @@ make_get(struct client *client, struct command *command, int64_t now_us, GByteAr
 {
     static const char *const verbs[] = {"get", "gets", "gat"};
     enum history_kind kind = (enum history_kind)(HISTORY_GET + below(client, 3));
-    uint64_t n = below(client, 3) == 0 ? below(client, 8) + 1 : 1;
+    uint32_t n_keys = client->config.history->n_keys;
+    uint32_t first = (uint32_t)below(client, n_keys);
+    uint32_t n = below(client, 3) == 0 ? (uint32_t)below(client, n_keys) + 1 : 1;
     int64_t expiry_s = kind == HISTORY_GAT ? new_expiry(client) : 0;
     put_text(to, "%s", verbs[kind - HISTORY_GET]);
     if (kind == HISTORY_GAT) {
         put_text(to, " %" G_GINT64_FORMAT, expiry_s);
     }
-    for (uint64_t i = 0; i < n; i++) {
-        struct operation *operation = add_operation(client, command, kind, now_us);
+    /* No key twice: of two answers for one key nobody could say which is whose. */
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t key = (first + i) % n_keys;
+        struct operation *operation = add_operation_on(client, command, kind, key, now_us);
         operation->expiry_s = expiry_s;
         put_text(to, " key%u", operation->key);
     }

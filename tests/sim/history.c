@@ -398,6 +398,38 @@ matters(const struct operation *operation, uint32_t key)
            operation->result != RESULT_FAILED;
 }
 
+/* The operations around the one that got stuck, a line each. */
+static void
+describe(const struct search *search, GString *why)
+{
+    static const char *const kinds[] = {"get",     "gets",   "gat",     "set",  "add",
+                                        "replace", "append", "prepend", "cas",  "incr",
+                                        "decr",    "delete", "touch",   "flush"};
+    static const char *const results[] = {"no answer", "ok",        "miss",   "not stored",
+                                          "exists",    "no number", "failed", "unknown"};
+    uint32_t at = 0;
+    while (search->operations[at] != search->stuck) {
+        at++;
+    }
+    for (uint32_t i = at < 8 ? 0 : at - 8; i < search->n && i < at + 12; i++) {
+        const struct operation *operation = search->operations[i];
+        gsize size = 0;
+        const char *data =
+            operation->value != NULL ? g_bytes_get_data(operation->value, &size) : "";
+        g_autofree char *start = g_strndup(data, size < 8 ? size : 8);
+        g_autofree char *shown = g_strescape(start, NULL);
+        g_string_append_printf(
+            why,
+            "\n#   %s%u.%" G_GUINT64_FORMAT " %" G_GINT64_FORMAT "..%" G_GINT64_FORMAT
+            " %s -> %s value=%s(%zu) flags=%u cas=%" G_GUINT64_FORMAT " delta=%" G_GUINT64_FORMAT
+            " expiry=%" G_GINT64_FORMAT,
+            i == at ? "> " : "  ", operation->connection, operation->number, operation->invoked_us,
+            operation->returned_us == TIME_NEVER ? -1 : operation->returned_us,
+            kinds[operation->kind], results[operation->result], shown, size, operation->flags,
+            operation->cas, operation->delta, operation->expiry_s);
+    }
+}
+
 static bool
 check_key(const struct history *history, uint32_t key, GString *why)
 {
@@ -421,6 +453,7 @@ check_key(const struct history *history, uint32_t key, GString *why)
                                " us to %" G_GINT64_FORMAT " us); %u of %u explained",
                                key, stuck->number, stuck->connection, stuck->kind, stuck->result,
                                stuck->invoked_us, stuck->returned_us, search.deepest, search.n);
+        describe(&search, why);
     }
     g_hash_table_destroy(search.seen);
     g_ptr_array_free(search.values, TRUE);
