@@ -146,7 +146,8 @@ yk_job_box_put(struct yk_job_box *box, struct yk_job *job)
 {
     lock_box(box);
     YK_ASSERT(box->n < box->n_max);
-    box->jobs[box->n++] = job;
+    box->jobs[box->n] = job;
+    __atomic_store_n(&box->n, box->n + 1, __ATOMIC_SEQ_CST);
     unlock_box(box);
 }
 
@@ -156,8 +157,15 @@ yk_job_box_take(struct yk_job_box *box)
     struct yk_job *job = NULL;
     lock_box(box);
     if (box->n > 0) {
-        job = box->jobs[--box->n];
+        job = box->jobs[box->n - 1];
+        __atomic_store_n(&box->n, box->n - 1, __ATOMIC_SEQ_CST);
     }
     unlock_box(box);
     return job;
+}
+
+bool
+yk_job_box_is_empty(const struct yk_job_box *box)
+{
+    return __atomic_load_n(&box->n, __ATOMIC_SEQ_CST) == 0;
 }

@@ -21,7 +21,8 @@ void yk_executor_submit(struct yk_executor *executor, struct yk_job *job);
 /* Jobs that are done, on their way back to a worker. */
 struct yk_job_box {
     struct yk_job **jobs;
-    uint32_t n, n_max;
+    uint32_t n; /* atomic, written under the lock */
+    uint32_t n_max;
     int lock; /* a spin lock, held for a few instructions */
 };
 
@@ -29,5 +30,7 @@ enum yk_err yk_job_box_init(struct yk_job_box *box, uint32_t n_max) YK_MUST_CHEC
 void yk_job_box_done(struct yk_job_box *box);
 void yk_job_box_put(struct yk_job_box *box, struct yk_job *job);
 struct yk_job *yk_job_box_take(struct yk_job_box *box); /* or NULL */
+/* Without the lock: what was put before this thread looked is seen. */
+bool yk_job_box_is_empty(const struct yk_job_box *box);
 
 #endif

@@ -383,7 +383,7 @@ has_mail(const struct thread *thread)
             return true;
         }
     }
-    return __atomic_load_n(&thread->done_jobs.n, __ATOMIC_SEQ_CST) > 0;
+    return !yk_job_box_is_empty(&thread->done_jobs);
 }
 
 static int

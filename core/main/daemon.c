@@ -280,7 +280,7 @@ start(struct yk_daemon *daemon, char *error)
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->node);
         result = start_threads(daemon, error);
-        daemon->facts.threads = daemon->threads;
+        __atomic_store_n(&daemon->facts.threads, daemon->threads, __ATOMIC_RELEASE);
     }
     return result;
 }
