@@ -83,10 +83,10 @@ static void
 got(void *arg, uint32_t index, enum yk_err result, struct yk_slice value)
 {
     struct yk_job *job = arg;
-    if (index >= job->n_gets || job->gets[index]->is_answered) {
+    if (index >= job->n_gets || job->is_answered[index]) {
         return;
     }
-    job->gets[index]->is_answered = true;
+    job->is_answered[index] = true;
     yk_lane_got(job->lane, job->gets[index], result, value);
 }
 
@@ -111,8 +111,8 @@ end_get(struct yk_job *job, enum yk_err result)
 {
     job->get_result = result;
     for (uint32_t i = 0; i < job->n_gets; i++) {
-        if (!job->gets[i]->is_answered) {
-            job->gets[i]->is_answered = true;
+        if (!job->is_answered[i]) {
+            job->is_answered[i] = true;
             yk_lane_got(job->lane, job->gets[i], result != YK_OK ? result : YK_EIO,
                         yk_slice_of(NULL, 0));
         }

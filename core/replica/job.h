@@ -33,6 +33,7 @@ struct yk_job {
 
     struct yk_key keys[YK_BATCH_MAX];
     struct yk_op *gets[YK_BATCH_MAX];
+    bool is_answered[YK_BATCH_MAX]; /* of gets: by the engine; the op may be gone since */
     struct yk_change changes[YK_BATCH_MAX];
     struct yk_op *writes[YK_BATCH_MAX];  /* of changes, same index */
     struct yk_op *refused[YK_BATCH_MAX]; /* by admit */

@@ -47,14 +47,22 @@ struct yk_lane {
     bool sweep_is_out;
 };
 
+/* A flush whose time has come takes place. */
+static void
+settle(struct yk_lane *lane, struct slot *slot)
+{
+    if (slot->flush_at_ms != 0 && slot->flush_at_ms <= lane->now_ms) {
+        slot->flush_at_ms = 0;
+        slot->flush_version = lane->config.epoch << SEQUENCE_BITS | slot->sequence;
+        lane->has_mortals = true;
+    }
+}
+
 static struct slot *
 slot_of(struct yk_lane *lane, uint32_t slot)
 {
     struct slot *own = &lane->slots[slot / lane->config.ring.n_lanes];
-    if (own->flush_at_ms != 0 && own->flush_at_ms <= lane->now_ms) {
-        own->flush_at_ms = 0;
-        own->flush_version = lane->config.epoch << SEQUENCE_BITS | own->sequence;
-    }
+    settle(lane, own);
     return own;
 }
 
@@ -205,7 +213,7 @@ judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
     struct yk_record record;
     const struct yk_record *seen = NULL;
     if (old.size > 0) {
-        enum yk_err result = yk_record_decode(old, op->hash, &record);
+        enum yk_err result = yk_record_decode(old, lane->with_checksum, op->hash, &record);
         if (result != YK_OK && yk_decide_needs_old(&op->request)) {
             fail_write(lane, op, result, "the stored record is damaged");
             return;
@@ -249,7 +257,7 @@ end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_sl
     struct yk_record record;
     struct yk_reply reply = {.struct_size = sizeof(reply), .result = result};
     if (result == YK_OK) {
-        result = yk_record_decode(bytes, op->hash, &record);
+        result = yk_record_decode(bytes, lane->with_checksum, op->hash, &record);
         reply.result = result;
     }
     if (result == YK_OK && !is_visible(lane, op->slot, &record)) {
@@ -352,8 +360,8 @@ finish_writes(struct yk_lane *lane, struct yk_job *job)
         struct yk_reply reply = op->reply;
         struct yk_record record;
         if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->record != NULL &&
-            yk_record_decode(yk_slice_of(op->record->data, op->record->size), op->hash, &record) ==
-                YK_OK) {
+            yk_record_decode(yk_slice_of(op->record->data, op->record->size), lane->with_checksum,
+                             op->hash, &record) == YK_OK) {
             reply.value = record.value;
             reply.value_buffer = op->record;
         } else if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->old != NULL) {
@@ -425,7 +433,7 @@ yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *k
         return true;
     }
     struct yk_slice bare = yk_slice_of(key->data + prefix, key->size - prefix);
-    if (yk_record_decode(value, yk_hash(bare), &record) != YK_OK ||
+    if (yk_record_decode(value, lane->with_checksum, yk_hash(bare), &record) != YK_OK ||
         !scan_wants(lane, job->scan, key, &record)) {
         return true;
     }
@@ -520,7 +528,7 @@ key_of(const struct yk_lane *lane, const struct yk_op *op)
 static void
 add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    op->is_answered = false;
+    job->is_answered[job->n_gets] = false;
     job->keys[job->n_gets] = key_of(lane, op);
     job->gets[job->n_gets++] = op;
 }
@@ -531,6 +539,7 @@ flush(struct yk_lane *lane, struct yk_op *op)
     struct yk_ttl delay = op->request.expiry;
     int64_t at_ms = delay.kind == YK_EXPIRY_NEVER ? 1 : yk_ttl_fix(delay, lane->now_ms);
     for (uint32_t i = 0; i < lane->n_slots; i++) {
+        settle(lane, &lane->slots[i]); /* one that nobody has looked at since is not undone */
         lane->slots[i].flush_at_ms = (uint64_t)at_ms;
     }
     lane->has_mortals = true;

@@ -40,7 +40,6 @@ struct yk_op {
     struct yk_buffer *old;    /* record that it is to be judged on, where it had to be kept */
     struct yk_buffer *known;  /* is_known: the record that the write before left; NULL: none */
     bool is_known;
-    bool is_answered;           /* by the engine, in the present call */
     bool is_errand;             /* the lane's own: nobody waits for the answer */
     struct yk_scan_state *scan; /* SCAN: where it stands, and the chunk that was read */
     struct yk_figures *figures; /* STATS: added to */

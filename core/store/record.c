@@ -81,7 +81,8 @@ take(const uint8_t *from, void *field, size_t size)
 }
 
 enum yk_err
-yk_record_decode(struct yk_slice bytes, uint64_t key_hash, struct yk_record *ret_record)
+yk_record_decode(struct yk_slice bytes, bool with_checksum, uint64_t key_hash,
+                 struct yk_record *ret_record)
 {
     const uint8_t *at = bytes.data;
     if (bytes.size < HEAD_SIZE || at[0] != YK_RECORD_FORMAT || (at[1] & 0x80) != 0) {
@@ -91,7 +92,7 @@ yk_record_decode(struct yk_slice bytes, uint64_t key_hash, struct yk_record *ret
     size_t head = head_size(bits);
     struct yk_record record = {.marks =
                                    bits & (YK_RECORD_TOMBSTONE | YK_RECORD_STALE | YK_RECORD_WON)};
-    if (bytes.size < head) {
+    if (bytes.size < head || (with_checksum && !(bits & YK_RECORD_CHECKSUM))) {
         return YK_ECORRUPT;
     }
     at = take(at + 2, &record.version, 8);

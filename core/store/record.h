@@ -42,8 +42,9 @@ size_t yk_record_size(const struct yk_record *record, bool with_checksum);
 void yk_record_encode(const struct yk_record *record, bool with_checksum, uint64_t key_hash,
                       uint8_t *to);
 
-/* ECORRUPT: unknown format, cut short, or a wrong checksum. */
-enum yk_err yk_record_decode(struct yk_slice bytes, uint64_t key_hash,
+/* ECORRUPT: unknown format, cut short, a wrong checksum, or none although with_checksum: else
+ * damage to the bit that announces it would pass. */
+enum yk_err yk_record_decode(struct yk_slice bytes, bool with_checksum, uint64_t key_hash,
                              struct yk_record *ret_record) YK_MUST_CHECK;
 
 /* What clients see as the CAS unique. */

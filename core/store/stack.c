@@ -23,6 +23,7 @@ struct layer {
 
 struct yk_stack {
     struct yk_backend_info info;
+    struct yk_backend_place place; /* lent to the layers until they are closed */
     uint32_t n_layers;
     struct layer layers[];
 };
@@ -194,15 +195,14 @@ make_instances(struct yk_stack *stack, char *error)
 static enum yk_err
 open_layers(struct yk_stack *stack, const struct yk_stack_config *config, char *error)
 {
-    struct yk_backend_place place = config->place;
     enum yk_err result = check_info(config, &stack->info, error);
     if (result == YK_OK && (stack->info.caps & YK_BACKEND_VOLATILE) == 0 &&
         config->make_folder != NULL) {
-        place.folder = config->make_folder(config->arg, &place, error);
-        result = place.folder != NULL ? YK_OK : YK_EIO;
+        stack->place.folder = config->make_folder(config->arg, &stack->place, error);
+        result = stack->place.folder != NULL ? YK_OK : YK_EIO;
     }
     for (uint32_t i = stack->n_layers; result == YK_OK && i-- > 0;) {
-        result = layer_open(&stack->layers[i], &place, error);
+        result = layer_open(&stack->layers[i], &stack->place, error);
     }
     return result;
 }
@@ -217,6 +217,7 @@ stack_new(const struct yk_stack_config *config)
         return NULL;
     }
     stack->n_layers = n_layers;
+    stack->place = config->place;
     stack->info = (struct yk_backend_info){
         .struct_size = sizeof(stack->info), .key_size_max = 65535, .value_size_max = UINT32_MAX};
     for (uint32_t i = 0; i < n_layers; i++) {

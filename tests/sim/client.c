@@ -19,6 +19,7 @@ struct client {
     struct client_config config;
     struct yk_random random;
     GQueue *commands; /* struct command, oldest first */
+    GQueue *quiet;    /* struct operation without an answer, oldest first */
     GByteArray *input;
     uint32_t n_sent;
     uint64_t n_operations;
@@ -39,6 +40,7 @@ client_new(const struct client_config *config)
     client->config = *config;
     client->random.state = config->seed;
     client->commands = g_queue_new();
+    client->quiet = g_queue_new();
     client->input = g_byte_array_new();
     client->seen_cas = g_new0(uint64_t, config->history->n_keys);
     return client;
@@ -56,6 +58,7 @@ void
 client_free(struct client *client)
 {
     g_queue_free_full(client->commands, command_free);
+    g_queue_free(client->quiet);
     g_byte_array_free(client->input, TRUE);
     g_free(client->seen_cas);
     g_free(client);
@@ -222,6 +225,7 @@ make_command(struct client *client, int64_t now_us, GByteArray *to)
         put_text(to, "flush_all\r\n");
     }
     if (is_quiet) {
+        g_queue_push_tail(client->quiet, command->operations[0]);
         command_free(command);
     } else {
         g_queue_push_tail(client->commands, command);
@@ -299,10 +303,18 @@ end_operation(struct operation *operation, enum history_result result, int64_t n
     operation->returned_us = now_us;
 }
 
+/* Answers come in order: what went before without one has ended too. */
 static void
-end_command(struct client *client)
+end_command(struct client *client, int64_t now_us)
 {
-    command_free(g_queue_pop_head(client->commands));
+    struct command *command = g_queue_pop_head(client->commands);
+    struct operation *quiet;
+    while ((quiet = g_queue_peek_head(client->quiet)) != NULL &&
+           quiet->number < command->operations[0]->number) {
+        quiet->returned_us = now_us;
+        g_queue_pop_head(client->quiet);
+    }
+    command_free(command);
 }
 
 static bool
@@ -365,7 +377,7 @@ take_read(struct client *client, struct command *command, const char *line, gsiz
         end_operation(operation, is_error ? RESULT_UNKNOWN : RESULT_MISS, now_us);
     }
     g_byte_array_remove_range(client->input, 0, (guint)head);
-    end_command(client);
+    end_command(client, now_us);
     return true;
 }
 
@@ -396,7 +408,7 @@ take_answer(struct client *client, int64_t now_us, bool *ret_is_whole, GString *
     operation->shown = g_ascii_strtoull(line, NULL, 10);
     end_operation(operation, result, now_us);
     g_byte_array_remove_range(client->input, 0, (guint)size + 2);
-    end_command(client);
+    end_command(client, now_us);
     return true;
 }
 

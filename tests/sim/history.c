@@ -7,7 +7,10 @@
 
 #include "core/base/hash.h"
 
-enum { EXPIRY_SLACK_US = 1000 }; /* the store counts in milliseconds */
+enum {
+    STATES_MAX = 300000,    /* that a search looks at before it gives up */
+    EXPIRY_SLACK_US = 1000, /* the store counts in milliseconds */
+};
 
 /* What a key holds. value NULL: nothing. The moment of its end is known only within the operation
  * that set it: between end_from and end_to; 0: it has none. */
@@ -26,7 +29,8 @@ struct search {
     uint32_t n_done;
     GHashTable *seen;  /* hashes of (done, state) */
     GPtrArray *values; /* made on the way, kept to the end */
-    uint32_t deepest;  /* how many operations the best order explained */
+    bool is_given_up;
+    uint32_t deepest; /* how many operations the best order explained */
     struct operation *stuck;
 };
 
@@ -299,6 +303,16 @@ try_state(struct search *search, uint32_t index, struct state state)
     return is_right;
 }
 
+/* May it never have happened? */
+static bool
+may_be_nothing(const struct search *search, const struct operation *operation)
+{
+    return operation->result == RESULT_UNKNOWN ||
+           (operation->result == RESULT_NONE &&
+            (operation->returned_us == TIME_NEVER || search->history->may_fail ||
+             operation->kind == HISTORY_CAS)); /* it may have met another version */
+}
+
 /* Tries the operation next: on the record as it is, if it may still be there, and on none, if it
  * may have ended, or was evicted. */
 static bool
@@ -306,7 +320,7 @@ try_next(struct search *search, uint32_t index, const struct state *state)
 {
     const struct operation *operation = search->operations[index];
     bool ends = state->value != NULL && state->end_to != 0;
-    if (operation->result == RESULT_NONE || operation->result == RESULT_UNKNOWN) {
+    if (may_be_nothing(search, operation)) {
         search->done[index / 64] |= 1ull << (index % 64);
         search->n_done++;
         bool is_right = explain(search, state);
@@ -365,6 +379,10 @@ explain(struct search *search, const struct state *state)
         return true;
     }
     note_depth(search, first);
+    if (g_hash_table_size(search->seen) > STATES_MAX) {
+        search->is_given_up = true;
+        return false;
+    }
     uint64_t *hash = g_new(uint64_t, 1);
     *hash = hash_of(search, state);
     if (!g_hash_table_add(search->seen, hash)) {
@@ -416,7 +434,7 @@ describe(const struct search *search, GString *why)
         gsize size = 0;
         const char *data =
             operation->value != NULL ? g_bytes_get_data(operation->value, &size) : "";
-        g_autofree char *start = g_strndup(data, size < 8 ? size : 8);
+        g_autofree char *start = g_strndup(size > 0 ? data : "", size < 8 ? size : 8);
         g_autofree char *shown = g_strescape(start, NULL);
         g_string_append_printf(
             why,
@@ -430,7 +448,7 @@ describe(const struct search *search, GString *why)
     }
 }
 
-static bool
+static enum history_verdict
 check_key(const struct history *history, uint32_t key, GString *why)
 {
     struct search search = {.history = history};
@@ -445,7 +463,10 @@ check_key(const struct history *history, uint32_t key, GString *why)
     search.seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     search.values = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
     bool is_right = explain(&search, &nothing);
-    if (!is_right) {
+    enum history_verdict verdict = is_right             ? HISTORY_RIGHT
+                                   : search.is_given_up ? HISTORY_UNDECIDED
+                                                        : HISTORY_WRONG;
+    if (verdict == HISTORY_WRONG) {
         const struct operation *stuck = search.stuck;
         g_string_append_printf(why,
                                "key %u: no order explains operation %" G_GUINT64_FORMAT
@@ -459,16 +480,16 @@ check_key(const struct history *history, uint32_t key, GString *why)
     g_ptr_array_free(search.values, TRUE);
     g_free(search.done);
     g_free(search.operations);
-    return is_right;
+    return verdict;
 }
 
-bool
+enum history_verdict
 history_check(const struct history *history, GString *why)
 {
-    for (uint32_t key = 0; key < history->n_keys; key++) {
-        if (!check_key(history, key, why)) {
-            return false;
-        }
+    enum history_verdict worst = HISTORY_RIGHT;
+    for (uint32_t key = 0; key < history->n_keys && worst != HISTORY_WRONG; key++) {
+        enum history_verdict verdict = check_key(history, key, why);
+        worst = verdict != HISTORY_RIGHT ? verdict : worst;
     }
-    return true;
+    return worst;
 }

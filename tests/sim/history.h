@@ -32,7 +32,7 @@ enum history_kind {
 };
 
 enum history_result {
-    RESULT_NONE,    /* no answer came, or none was asked for: it may have happened, or not */
+    RESULT_NONE,    /* no answer came, or none was asked for (then returned_us says until when) */
     RESULT_OK,      /* done; a hit */
     RESULT_MISS,    /* NOT_FOUND; a get of nothing */
     RESULT_REFUSED, /* NOT_STORED */
@@ -64,6 +64,7 @@ struct history {
     GPtrArray *operations; /* struct operation, in the order of invocation */
     uint32_t n_keys;
     bool may_evict; /* a miss is always right */
+    bool may_fail;  /* what was not answered, as asked, may have failed */
 };
 
 struct history *history_new(uint32_t n_keys, bool may_evict);
@@ -71,7 +72,10 @@ void history_free(struct history *history);
 /* The history owns it; result is NONE and returned_us TIME_NEVER until they are set. */
 struct operation *history_add(struct history *history, enum history_kind kind, uint32_t key);
 
-/* True: right. Else `why` tells the key, and the operation that nothing explains. */
-bool history_check(const struct history *history, GString *why);
+enum history_verdict { HISTORY_RIGHT, HISTORY_WRONG, HISTORY_UNDECIDED };
+
+/* WRONG: `why` tells the key, and the operation that nothing explains. UNDECIDED: the search was
+ * given up after very many steps. */
+enum history_verdict history_check(const struct history *history, GString *why);
 
 #endif

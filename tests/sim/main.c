@@ -18,9 +18,13 @@ struct arguments {
     gboolean tap;
 };
 
+struct totals {
+    uint64_t n_operations, n_undecided, n_failed;
+};
+
 static bool
 run_seed(struct yk_plugins *plugins, uint64_t seed, const struct arguments *arguments,
-         uint64_t *n_operations)
+         struct totals *totals)
 {
     struct simulation_result first, second;
     simulation_run(plugins, seed, (uint32_t)arguments->commands, &first);
@@ -36,7 +40,8 @@ run_seed(struct yk_plugins *plugins, uint64_t seed, const struct arguments *argu
         }
         simulation_result_done(&second);
     }
-    *n_operations += first.n_operations;
+    totals->n_operations += first.n_operations;
+    totals->n_undecided += first.is_undecided ? 1 : 0;
     if (!is_right) {
         printf("# seed %" G_GUINT64_FORMAT " (%" G_GUINT64_FORMAT " operations): %s\n# with\n",
                seed, first.n_operations, first.failure->str);
@@ -55,15 +60,20 @@ run_seed(struct yk_plugins *plugins, uint64_t seed, const struct arguments *argu
 static uint64_t
 run_seeds(struct yk_plugins *plugins, const struct arguments *arguments)
 {
-    uint64_t n_failed = 0, n_operations = 0;
-    for (gint64 i = 0; i < arguments->count && n_failed < 5; i++) {
-        n_failed +=
-            run_seed(plugins, (uint64_t)(arguments->first + i), arguments, &n_operations) ? 0 : 1;
+    struct totals totals = {0, 0, 0};
+    gint64 n = 0;
+    for (; n < arguments->count && totals.n_failed < 5; n++) {
+        uint64_t seed = (uint64_t)(arguments->first + n);
+        totals.n_failed += run_seed(plugins, seed, arguments, &totals) ? 0 : 1;
+        if (arguments->count > 1000 && n % 1000 == 999) {
+            fprintf(stderr, "# %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT "\n", n + 1,
+                    arguments->count);
+        }
     }
     printf("# %" G_GINT64_FORMAT " seeds from %" G_GINT64_FORMAT ", %" G_GUINT64_FORMAT
-           " operations\n",
-           arguments->count, arguments->first, n_operations);
-    return n_failed;
+           " operations, %" G_GUINT64_FORMAT " histories undecided\n",
+           n, arguments->first, totals.n_operations, totals.n_undecided);
+    return totals.n_failed;
 }
 
 int

@@ -711,9 +711,11 @@ check(struct simulation *simulation)
     }
     if (simulation->result->failure->len == 0) {
         g_autoptr(GString) why = g_string_new(NULL);
-        if (!history_check(simulation->history, why)) {
+        enum history_verdict verdict = history_check(simulation->history, why);
+        if (verdict == HISTORY_WRONG) {
             fail(simulation, "not linearizable: %s", why->str);
         }
+        simulation->result->is_undecided = verdict == HISTORY_UNDECIDED;
     }
 }
 
@@ -768,6 +770,8 @@ simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
     simulation->history = history_new((uint32_t)below(simulation, KEYS_MAX) + 1, false);
     if (make_node(simulation, plugins)) {
         simulation->history->may_evict = simulation->config->buckets[0].evict != YK_EVICT_NONE;
+        simulation->history->may_fail = simulation->config->buckets[0].memory_max != 0 ||
+                                        simulation->config->buckets[0].n_filters > 0;
         make_clients(simulation, n_commands);
         run_agenda(simulation);
         check(simulation);

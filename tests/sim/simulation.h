@@ -11,6 +11,7 @@
 struct simulation_result {
     uint64_t n_events;
     uint64_t n_operations;
+    bool is_undecided; /* the history was too hard to check */
     int64_t simulated_us;
     GString *trace;   /* a line for each event and effect; the caller's */
     GString *options; /* what the seed chose */
