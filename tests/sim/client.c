@@ -217,7 +217,7 @@ make_command(struct client *client, int64_t now_us, GByteArray *to)
         make_get(client, command, now_us, to);
     } else if (shape < 75) {
         make_store(client, command, now_us, is_quiet, to);
-    } else if (shape < 99 || !client->config.uses_flush) {
+    } else if (shape < 97 || !client->config.uses_flush) {
         make_short(client, command, now_us, is_quiet, to);
     } else {
         is_quiet = false;
@@ -282,6 +282,7 @@ parse_result(const struct operation *operation, const char *line)
         {"EXISTS", RESULT_EXISTS},
         {"CLIENT_ERROR cannot increment or decrement non-numeric value", RESULT_NOT_NUMBER},
         {"SERVER_ERROR out of memory storing object", RESULT_FAILED},
+        {"SERVER_ERROR out of memory", RESULT_FAILED},
         {"SERVER_ERROR object too large for cache", RESULT_FAILED},
         {"SERVER_ERROR no space left", RESULT_FAILED},
         {"SERVER_ERROR cannot read the stored record", RESULT_FAILED},

@@ -565,9 +565,9 @@ choose_config(struct simulation *simulation)
                            "[bucket default]\nbackend = memory\ndurability = memory\nslots = %u\n",
                            1u << below(simulation, 5));
     if (evicts) {
-        g_string_append(text, "memory_max = 256K\nevict = s3fifo\n");
+        g_string_append(text, "memory_max = 2M\nevict = s3fifo\n");
     } else if (one_in(simulation, 4)) {
-        g_string_append(text, "memory_max = 192K\n");
+        g_string_append(text, "memory_max = 1M\n");
     }
     if (is_slow || has_faults) {
         g_string_append_printf(text, "filters = %s%s%s\n", is_slow ? "delay" : "",
@@ -624,6 +624,13 @@ make_node(struct simulation *simulation, struct yk_plugins *plugins)
     return true;
 }
 
+/* Now and then so large that pipelined reads fill the output and what may be stashed. */
+static uint32_t
+choose_value_size(struct simulation *simulation)
+{
+    return one_in(simulation, 6) ? 600000 : one_in(simulation, 3) ? 40000 : 300;
+}
+
 static void
 make_clients(struct simulation *simulation, uint32_t n_commands)
 {
@@ -631,7 +638,7 @@ make_clients(struct simulation *simulation, uint32_t n_commands)
     struct client_config config = {.history = simulation->history,
                                    .n_commands = n_commands / n + 1,
                                    .pipeline_max = (uint32_t)below(simulation, 8) + 1,
-                                   .value_size_max = one_in(simulation, 3) ? 40000 : 300,
+                                   .value_size_max = choose_value_size(simulation),
                                    .uses_expiry = one_in(simulation, 2),
                                    .uses_flush = one_in(simulation, 2),
                                    .uses_noreply = one_in(simulation, 2)};
