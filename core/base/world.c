@@ -16,6 +16,12 @@ host_of(const struct yk_host *host)
     return (const struct yk_plugin_host *)host;
 }
 
+static void log_list(const struct yk_world *world, enum yk_log_level level, const char *from,
+                     const char *format, va_list arguments) YK_PRINTF(4, 0);
+static void host_error(const struct yk_host *host, const char *format, ...) YK_PRINTF(2, 3);
+static void host_log(const struct yk_host *host, enum yk_log_level level, const char *format, ...)
+    YK_PRINTF(3, 4);
+
 static void
 log_list(const struct yk_world *world, enum yk_log_level level, const char *from,
          const char *format, va_list arguments)

@@ -123,10 +123,11 @@ static void
 first_timer(struct yk_session *session)
 {
     uint64_t next_ms = 0;
-    if (session->frontend->ops.timer != NULL &&
-        session->frontend->ops.timer(session->state, session->router->now_ms,
-                                     &session->output.outbox, &next_ms) == YK_TIMER_NONE) {
+    if (session->frontend->ops.timer != NULL) {
+        enum yk_timer_result result = session->frontend->ops.timer(
+            session->state, session->router->now_ms, &session->output.outbox, &next_ms);
         timer_set(session, next_ms);
+        session->is_closing = session->is_closing || result == YK_TIMER_CLOSE;
     }
 }
 
