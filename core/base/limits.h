@@ -28,6 +28,7 @@
 #define YK_KEY_SIZE_MAX         65531
 #define YK_VALUE_SIZE_MAX       (1 * YK_GIB)   /* of any bucket; value_size_max is 1M by default */
 #define YK_SESSION_REQUESTS_MAX 1024           /* queued or under way, for one connection */
+#define YK_SESSION_BYTES_MAX    (4 * YK_MIB)   /* of requests queued or under way, beyond one */
 #define YK_SESSION_STASH_MAX    (4 * YK_MIB)   /* bytes of values that wait to be written */
 #define YK_OUTBOX_HIGH          (1 * YK_MIB)   /* from here on a connection starts nothing new */
 #define YK_OUTBOX_MAX           (32 * YK_MIB)  /* from here, beyond one value, it is closed */

@@ -68,6 +68,8 @@ append(struct yk_session *session, struct call *call)
     }
     session->last = call;
     session->n_calls++;
+    call->bytes = call->op.request.key.size + call->op.request.value.size;
+    session->bytes += call->bytes;
     if (session->next_start == NULL) {
         session->next_start = call;
     }
@@ -84,7 +86,8 @@ inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
     call->bucket = request->bucket != NULL ? request->bucket : session->frontend->bucket;
     append(session, call);
     session->is_closing = session->is_closing || (request->flags & YK_REQUEST_CLOSE) != 0;
-    if (session->n_calls >= YK_SESSION_REQUESTS_MAX || session->is_closing) {
+    if (session->n_calls >= YK_SESSION_REQUESTS_MAX || session->bytes >= YK_SESSION_BYTES_MAX ||
+        session->is_closing) {
         session->is_stopped = true;
     }
     return !session->is_stopped;
@@ -176,6 +179,20 @@ reserve_input(struct yk_session *session, size_t size)
     return true;
 }
 
+/* Twice what there is, as long as the request is not whole: it grows as bytes really come. */
+static size_t
+grown_room(const struct yk_session *session, size_t size)
+{
+    size_t grown = session->input_size * 2;
+    if (grown < INPUT_GROWTH_MIN) {
+        grown = INPUT_GROWTH_MIN;
+    }
+    if (grown > session->want) {
+        grown = session->want;
+    }
+    return grown > size ? grown : size;
+}
+
 static void
 keep_input(struct yk_session *session, const uint8_t *bytes, size_t size)
 {
@@ -183,7 +200,8 @@ keep_input(struct yk_session *session, const uint8_t *bytes, size_t size)
     if (size == 0) {
         return;
     }
-    if (!reserve_input(session, room < INPUT_ROOM_MIN ? INPUT_ROOM_MIN : room)) {
+    if (!reserve_input(session,
+                       room < INPUT_ROOM_MIN ? INPUT_ROOM_MIN : grown_room(session, room))) {
         lose(session, "out of memory");
         return;
     }
@@ -219,9 +237,7 @@ yk_session_room(struct yk_session *session, uint8_t **ret_room, size_t *ret_size
     if (session->input_size == 0 || session->want <= session->input_size || session->n_calls > 0) {
         return;
     }
-    size_t grown =
-        session->input_size * 2 < INPUT_GROWTH_MIN ? INPUT_GROWTH_MIN : session->input_size * 2;
-    if (!reserve_input(session, grown < session->want ? grown : session->want)) {
+    if (!reserve_input(session, grown_room(session, session->input_size + 1))) {
         return;
     }
     size_t end = session->input_from + session->input_size;

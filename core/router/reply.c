@@ -113,6 +113,7 @@ session_pop(struct yk_session *session)
         session->next_start = call->next;
     }
     session->n_calls--;
+    session->bytes -= call->bytes;
     session->stashed -= call->stash != NULL ? call->stash->size : 0;
     session->is_blocked = false;
     if (session->is_stopped || session->next_start != NULL) {

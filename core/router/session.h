@@ -37,6 +37,7 @@ struct call {
     const struct yk_bucket *bucket;
     enum call_state state;
     bool is_prepared;            /* filters have seen it, op has hash, slot, lane and worker */
+    uint64_t bytes;              /* of key and value, when it was submitted */
     uint64_t charge;             /* bytes set aside for the answer, session->charged holds them */
     struct yk_buffer *stash;     /* bytes of the answer, where they had to be copied */
     struct memory_piece *memory; /* from inbox->alloc */
@@ -60,6 +61,7 @@ struct yk_session {
     struct call *first, *last; /* not written yet, oldest first */
     struct call *next_start;   /* where to look for queued ones, or NULL */
     uint32_t n_calls;
+    uint64_t bytes; /* keys and values of the calls */
     uint32_t n_in_flight;
     uint64_t reading[4], writing[4]; /* hashes of keys in flight; cleared when nothing is */
     bool has_barrier;                /* in flight */
