@@ -38,6 +38,7 @@ struct call {
     enum call_state state;
     bool is_prepared;            /* filters have seen it, op has hash, slot, lane and worker */
     uint64_t bytes;              /* of key and value, when it was submitted */
+    uint64_t value_size;         /* of the answer, where one was too large to be copied */
     uint64_t charge;             /* bytes set aside for the answer, session->charged holds them */
     struct yk_buffer *stash;     /* bytes of the answer, where they had to be copied */
     struct memory_piece *memory; /* from inbox->alloc */

@@ -40,7 +40,7 @@ charge_of(const struct call *call)
         return 0;
     }
     if (call->op.request.op == YK_OP_GET) {
-        return session->value_guess;
+        return call->value_size > session->value_guess ? call->value_size : session->value_guess;
     }
     return (call->op.request.flags & YK_REQUEST_VALUE) != 0 ? call->bucket->value_size_max : 0;
 }
