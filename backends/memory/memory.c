@@ -32,10 +32,10 @@ struct memory {
     bool is_bounded;
     bool may_evict;
 
-    uint64_t base;    /* this lane's fixed share: half of the budget over all lanes */
-    uint64_t granted; /* taken from the budget, base included */
+    uint64_t granted; /* taken from the budget */
     uint64_t used;
     uint64_t chunk; /* what is taken and given at once */
+    uint32_t n_lanes;
 
     struct queue queues[2];
     struct item *admitted_first, *admitted_last; /* linked by older */
@@ -125,16 +125,6 @@ ghost_take(struct memory *memory, uint64_t hash)
 /* Memory */
 
 static void
-give_back(struct memory *memory)
-{
-    while (memory->is_bounded && memory->granted >= memory->base + memory->chunk &&
-           memory->granted - memory->used >= 2 * memory->chunk) {
-        memory->budget->give(memory->budget, memory->chunk);
-        memory->granted -= memory->chunk;
-    }
-}
-
-static void
 item_free(struct memory *memory, struct item *item)
 {
     memory->used -= size_of(item);
@@ -181,19 +171,88 @@ evict_step(struct memory *memory)
     return true;
 }
 
+static uint64_t
+share_of(const struct memory *memory)
+{
+    return __atomic_load_n(&memory->budget->size_max, __ATOMIC_RELAXED) / memory->n_lanes;
+}
+
+/* What a lane that evicts never gives back: so it finds room in itself, whatever the others hold.
+ * The core sees to it that any record fits (see stack.c). */
+static uint64_t
+base_of(const struct memory *memory)
+{
+    return memory->may_evict ? share_of(memory) / 2 : 0;
+}
+
+static uint64_t
+spare_of(const struct memory *memory)
+{
+    return memory->granted - memory->used;
+}
+
+static void
+set_chunk(struct memory *memory)
+{
+    memory->chunk = share_of(memory) / 16;
+    if (memory->chunk > CHUNK_SIZE_MAX) {
+        memory->chunk = CHUNK_SIZE_MAX;
+    }
+    if (memory->chunk == 0) {
+        memory->chunk = 1;
+    }
+}
+
+/* What was measured by the budget when the lane was opened follows it down. */
+static void
+fit(struct memory *memory)
+{
+    set_chunk(memory);
+    if (memory->ghost_size > share_of(memory) / 16) {
+        memory->host->release(memory->host, memory->ghosts);
+        memory->ghosts = NULL;
+        memory->n_ghosts = 0;
+        memory->used -= memory->ghost_size;
+        memory->ghost_size = 0;
+    }
+}
+
+static void
+give_back(struct memory *memory)
+{
+    while (memory->is_bounded && memory->granted >= base_of(memory) + memory->chunk &&
+           spare_of(memory) >= 2 * memory->chunk) {
+        memory->budget->give(memory->budget, memory->chunk);
+        memory->granted -= memory->chunk;
+    }
+}
+
 /* After the budget was lowered: gives up a little with each change. */
 static void
 shrink(struct memory *memory)
 {
-    for (int i = 0; i < SHRINK_STEP && !memory->budget->take(memory->budget, 0); i++) {
-        if (memory->used > memory->chunk && memory->may_evict) {
+    for (int i = 0; i < SHRINK_STEP && memory->granted > base_of(memory) &&
+                    !memory->budget->take(memory->budget, 0);
+         i++) {
+        fit(memory);
+        if (spare_of(memory) < memory->chunk && memory->may_evict) {
             evict_step(memory);
         }
-        if (memory->granted - memory->used >= memory->chunk) {
+        if (spare_of(memory) >= memory->chunk) {
             memory->budget->give(memory->budget, memory->chunk);
             memory->granted -= memory->chunk;
         }
     }
+}
+
+static bool
+take(struct memory *memory, uint64_t size)
+{
+    if (!memory->budget->take(memory->budget, size)) {
+        return false;
+    }
+    memory->granted += size;
+    return true;
 }
 
 static enum yk_err
@@ -204,12 +263,12 @@ reserve(struct memory *memory, uint64_t need)
         return YK_OK;
     }
     shrink(memory);
-    while (memory->granted - memory->used < need) {
-        uint64_t missing = need - (memory->granted - memory->used);
-        uint64_t take = missing > memory->chunk ? missing : memory->chunk;
-        if (memory->budget->take(memory->budget, take)) {
-            memory->granted += take;
-        } else if (!memory->may_evict || need > memory->granted || !evict_step(memory)) {
+    while (spare_of(memory) < need) {
+        uint64_t missing = need - spare_of(memory);
+        bool has_taken =
+            (missing < memory->chunk && take(memory, memory->chunk)) || take(memory, missing);
+        bool may_fit = memory->may_evict && need <= memory->granted - memory->ghost_size;
+        if (!has_taken && (!may_fit || !evict_step(memory))) {
             return YK_ENOMEM;
         }
     }
@@ -251,7 +310,7 @@ memory_info(void *self, struct yk_backend_info *info)
 static enum yk_err
 open_ghosts(struct memory *memory, const struct yk_backend_place *place)
 {
-    uint64_t wanted = place->budget->size_max / place->n_lanes / 512;
+    uint64_t wanted = share_of(memory) / 512;
     if (!place->may_evict || place->budget->size_max == 0) {
         return YK_OK;
     }
@@ -260,12 +319,16 @@ open_ghosts(struct memory *memory, const struct yk_backend_place *place)
         memory->n_ghosts *= 2;
     }
     size_t size = memory->n_ghosts * sizeof(uint64_t);
+    if (size > memory->granted / 2) {
+        memory->n_ghosts = 0; /* so small a lane goes without */
+        return YK_OK;
+    }
     memory->ghosts = memory->host->alloc(memory->host, size);
     if (memory->ghosts == NULL) {
         return YK_ENOMEM;
     }
     memset(memory->ghosts, 0, size);
-    memory->ghost_size = size < memory->base / 2 ? size : 0;
+    memory->ghost_size = size;
     memory->used += memory->ghost_size;
     return YK_OK;
 }
@@ -276,26 +339,20 @@ memory_open(void *self, const struct yk_backend_place *place)
     struct memory *memory = self;
     memory->budget = place->budget;
     memory->may_evict = place->may_evict;
-    memory->base = place->budget->size_max / 2 / place->n_lanes;
-    memory->chunk = place->budget->size_max / 16 / place->n_lanes;
-    if (memory->chunk > CHUNK_SIZE_MAX) {
-        memory->chunk = CHUNK_SIZE_MAX;
-    }
+    memory->n_lanes = place->n_lanes;
+    set_chunk(memory);
     memory->is_bounded = place->budget->size_max != 0;
-    if (memory->is_bounded && memory->chunk == 0) {
-        memory->chunk = 1;
-    }
-    if (memory->is_bounded && !place->budget->take(place->budget, memory->base)) {
+    if (memory->is_bounded && !take(memory, base_of(memory))) {
         memory->host->error(memory->host, "memory_max is too small for %u lanes", place->n_lanes);
         return YK_ENOMEM;
     }
-    memory->granted = memory->base;
     enum yk_err result = table_init(&memory->table, memory->host, place->seed);
     if (result == YK_OK) {
         result = open_ghosts(memory, place);
     }
     if (result != YK_OK) {
         table_done(&memory->table);
+        place->budget->give(place->budget, memory->granted);
     }
     return result;
 }
@@ -355,7 +412,9 @@ item_new(struct memory *memory, const struct yk_change *change)
                           .slot = change->key.slot,
                           .generation = change->key.generation};
     memcpy(item->bytes, change->key.data, change->key.size);
-    memcpy(item->bytes + item->key_size, change->value.data, change->value.size);
+    if (change->value.size > 0) {
+        memcpy(item->bytes + item->key_size, change->value.data, change->value.size);
+    }
     return item;
 }
 
@@ -431,11 +490,14 @@ memory_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_
     return YK_OK;
 }
 
-/* The cursor: a chain, and the hash of the last record seen in it. */
+/* The cursor: a chain, and the last record seen in it, whose key follows in the cursor. Slot and
+ * generation count too: one key in several of them has one hash. */
 struct position {
     uint64_t chain;
     uint64_t hash;
-    uint64_t is_inside; /* hash counts */
+    uint32_t is_inside; /* hash, slot, generation and key count */
+    uint16_t slot;
+    uint16_t generation;
 };
 
 static bool
@@ -444,14 +506,41 @@ is_wanted(const struct yk_scan *scan, const struct item *item)
     return scan->slots == NULL || (scan->slots[item->slot / 64] >> (item->slot % 64) & 1) != 0;
 }
 
+static bool
+was_seen(const struct item *item, const struct position *position, const struct yk_cursor *cursor)
+{
+    struct yk_key last = {.data = cursor->data + sizeof(*position),
+                          .size = cursor->size - (uint32_t)sizeof(*position),
+                          .slot = position->slot,
+                          .generation = position->generation};
+    return position->is_inside && table_compare(item, &last, position->hash) <= 0;
+}
+
+/* The cursor stands behind item, or with NULL before the chain. */
+static void
+move_cursor(struct yk_cursor *cursor, struct position *position, const struct item *item)
+{
+    position->is_inside = item != NULL;
+    cursor->size = sizeof(*position);
+    if (item != NULL) {
+        position->hash = item->hash;
+        position->slot = item->slot;
+        position->generation = item->generation;
+        memcpy(cursor->data + sizeof(*position), item->bytes, item->key_size);
+        cursor->size += item->key_size;
+    }
+    memcpy(cursor->data, position, sizeof(*position));
+}
+
 /* Walks one chain; false: fn said stop, or enough was read. */
 static bool
-scan_chain(struct memory *memory, const struct yk_scan *scan, struct position *position,
-           uint64_t *bytes, yk_record_fn fn, void *arg)
+scan_chain(struct memory *memory, const struct yk_scan *scan, struct yk_cursor *cursor,
+           struct position *position, uint64_t *bytes, yk_record_fn fn, void *arg)
 {
+    const struct item *last = NULL;
     for (struct item *item = memory->table.chains[position->chain]; item != NULL;
          item = item->next) {
-        if ((position->is_inside && item->hash <= position->hash) || !is_wanted(scan, item)) {
+        if (was_seen(item, position, cursor) || !is_wanted(scan, item)) {
             continue;
         }
         struct yk_key key = {.data = item->bytes,
@@ -460,12 +549,16 @@ scan_chain(struct memory *memory, const struct yk_scan *scan, struct position *p
                              .generation = item->generation};
         if (*bytes >= scan->bytes_max ||
             !fn(arg, &key, yk_slice_of(item->bytes + item->key_size, item->value_size))) {
+            if (last != NULL) {
+                move_cursor(cursor, position, last);
+            }
             return false;
         }
         *bytes += size_of(item);
-        position->hash = item->hash;
-        position->is_inside = 1;
+        last = item;
     }
+    position->chain++;
+    move_cursor(cursor, position, NULL);
     return true;
 }
 
@@ -474,21 +567,18 @@ memory_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk
             void *arg, bool *ret_end, struct yk_call *call)
 {
     struct memory *memory = self;
-    struct position position = {0, 0, 0};
+    struct position position = {.chain = 0};
     uint64_t bytes = 0;
-    if (cursor->size == sizeof(position)) {
+    if (cursor->size >= sizeof(position)) {
         memcpy(&position, cursor->data, sizeof(position));
+    } else {
+        move_cursor(cursor, &position, NULL);
     }
-    *ret_end = false;
     while (position.chain < memory->table.n_chains &&
-           scan_chain(memory, scan, &position, &bytes, fn, arg)) {
-        position.chain++;
-        position.is_inside = 0;
+           scan_chain(memory, scan, cursor, &position, &bytes, fn, arg)) {
         bytes += sizeof(struct item *);
     }
     *ret_end = position.chain >= memory->table.n_chains;
-    memcpy(cursor->data, &position, sizeof(position));
-    cursor->size = sizeof(position);
     return YK_OK;
 }
 

@@ -34,11 +34,22 @@ chain_of(const struct table *table, uint64_t hash)
     return &table->chains[index < table->n_chains ? index : index - table->level];
 }
 
-static bool
-is_key(const struct item *item, const struct yk_key *key, uint64_t hash)
+int
+table_compare(const struct item *item, const struct yk_key *key, uint64_t hash)
 {
-    return item->hash == hash && item->key_size == key->size && item->slot == key->slot &&
-           item->generation == key->generation && memcmp(item->bytes, key->data, key->size) == 0;
+    if (item->hash != hash) {
+        return item->hash < hash ? -1 : 1;
+    }
+    if (item->slot != key->slot) {
+        return item->slot < key->slot ? -1 : 1;
+    }
+    if (item->generation != key->generation) {
+        return item->generation < key->generation ? -1 : 1;
+    }
+    if (item->key_size != key->size) {
+        return item->key_size < key->size ? -1 : 1;
+    }
+    return memcmp(item->bytes, key->data, key->size);
 }
 
 /* Where the key stands, or where it would. */
@@ -46,10 +57,7 @@ static struct item **
 find_place(const struct table *table, const struct yk_key *key, uint64_t hash)
 {
     struct item **at = chain_of(table, hash);
-    while (*at != NULL && (*at)->hash < hash) {
-        at = &(*at)->next;
-    }
-    while (*at != NULL && (*at)->hash == hash && !is_key(*at, key, hash)) {
+    while (*at != NULL && table_compare(*at, key, hash) < 0) {
         at = &(*at)->next;
     }
     return at;
@@ -59,7 +67,7 @@ struct item *
 table_find(const struct table *table, const struct yk_key *key, uint64_t hash)
 {
     struct item *item = *find_place(table, key, hash);
-    return item != NULL && is_key(item, key, hash) ? item : NULL;
+    return item != NULL && table_compare(item, key, hash) == 0 ? item : NULL;
 }
 
 /* Makes room for one more chain; false: no memory, the chains just grow longer. */
@@ -113,7 +121,7 @@ table_put(struct table *table, struct item *item)
                          .slot = item->slot,
                          .generation = item->generation};
     struct item **at = find_place(table, &key, item->hash);
-    struct item *old = *at != NULL && is_key(*at, &key, item->hash) ? *at : NULL;
+    struct item *old = *at != NULL && table_compare(*at, &key, item->hash) == 0 ? *at : NULL;
     item->next = old != NULL ? old->next : *at;
     *at = item;
     if (old == NULL && ++table->n_items > table->n_chains) {

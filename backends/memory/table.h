@@ -1,6 +1,7 @@
-/* The table of the memory engine: chains of items, sorted by hash, that grow by splitting one chain
- * at a time (linear hashing, W. Litwin, VLDB 1980), so that growth never pauses. Chains only ever
- * split upwards: a scan that walks the chains in order misses nothing that stays.
+/* The table of the memory engine: chains of items, sorted by hash and then by key, that grow by
+ * splitting one chain at a time (linear hashing, W. Litwin, VLDB 1980), so that growth never
+ * pauses. Chains only ever split upwards: a scan that walks the chains in order misses nothing that
+ * stays.
  *
  * Threads: the engine's. Ownership: the table owns its array, the engine the items. */
 #ifndef MEMORY_TABLE_H
@@ -11,7 +12,7 @@
 enum queue_kind { QUEUE_SMALL = 0, QUEUE_MAIN = 1 };
 
 struct item {
-    struct item *next;          /* in its chain, by rising hash */
+    struct item *next;          /* in its chain, see table_compare */
     struct item *older, *newer; /* in its eviction queue, or older: in the list of admitted ones */
     uint64_t hash;
     uint32_t value_size;
@@ -45,6 +46,8 @@ table_hash(const struct table *table, const struct yk_key *key)
     return mixed ^ (mixed >> 29);
 }
 
+/* The order within a chain: below 0: the item stands before the key. */
+int table_compare(const struct item *item, const struct yk_key *key, uint64_t hash);
 struct item *table_find(const struct table *table, const struct yk_key *key, uint64_t hash);
 /* Puts the item in; what it replaces is taken out and returned, or NULL. Never fails. */
 struct item *table_put(struct table *table, struct item *item);

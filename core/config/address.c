@@ -56,9 +56,8 @@ unix_parse(const char *text, const char *path, struct yk_address *address, char 
         return address_fail(text, "is too long a path for a socket: at most 107 bytes", error);
     }
     if (!mode_parse(path + size, &address->mode)) {
-        return address_fail(text,
-                            "has no permission bits behind the '?': write ?mode=0660, at most 0777",
-                            error);
+        return address_fail(
+            text, "has no permission bits behind the '?': write ?mode=0660, at most 0777", error);
     }
     memcpy(address->path, path, size);
     return YK_OK;
@@ -141,9 +140,8 @@ inet_parse(const char *text, struct yk_address *address, char *error)
                             error);
     }
     if (!port_parse(colon + 1, &address->port)) {
-        return address_fail(text,
-                            "has no port from 1 to 65535: write IP:PORT, such as 127.0.0.1:11211",
-                            error);
+        return address_fail(
+            text, "has no port from 1 to 65535: write IP:PORT, such as 127.0.0.1:11211", error);
     }
     g_autofree char *host = g_strndup(text, (size_t)(colon - text));
     if (!host_parse(host, address)) {

@@ -35,9 +35,9 @@ enum yk_err yk_assemble_plugin_sections(struct yk_assembly *assembly) YK_MUST_CH
 
 /* The values of a section all of whose keys stand in the core's table. yk_fields_done also after
  * failure. */
-enum yk_err yk_assemble_fields(const struct yk_assembly *assembly,
-                               const struct yk_draft_section *section,
-                               struct yk_fields *ret_fields) YK_MUST_CHECK;
+enum yk_err
+yk_assemble_fields(const struct yk_assembly *assembly, const struct yk_draft_section *section,
+                   struct yk_fields *ret_fields) YK_MUST_CHECK;
 
 /* All options of a plugin at their defaults; place is where its name was written. */
 enum yk_err yk_assemble_settings(const struct yk_assembly *assembly, enum yk_plugin_kind kind,
@@ -45,9 +45,9 @@ enum yk_err yk_assemble_settings(const struct yk_assembly *assembly, enum yk_plu
                                  struct yk_settings **ret_settings) YK_MUST_CHECK;
 
 /* The same, with what [backend NAME] or [filter NAME] says. */
-enum yk_err yk_assemble_shared(const struct yk_assembly *assembly, enum yk_plugin_kind kind,
-                               const char *plugin, const struct yk_place *place,
-                               struct yk_settings **ret_settings) YK_MUST_CHECK;
+enum yk_err
+yk_assemble_shared(const struct yk_assembly *assembly, enum yk_plugin_kind kind, const char *plugin,
+                   const struct yk_place *place, struct yk_settings **ret_settings) YK_MUST_CHECK;
 
 /* The filters that a key lists. *ret_n counts also after failure what is to be freed. */
 enum yk_err yk_assemble_stack(const struct yk_assembly *assembly, enum yk_plugin_kind kind,

@@ -2,7 +2,8 @@
  *
  * Pure: text in, structs out. Reading the file and loading plugins are the caller's.
  *
- * Threads: a yk_config is immutable once made. Ownership: it owns all that it points to, except plugins. */
+ * Threads: a yk_config is immutable once made. Ownership: it owns all that it points to, except
+ * plugins. */
 #ifndef YK_CONFIG_CONFIG_H
 #define YK_CONFIG_CONFIG_H
 
@@ -25,18 +26,18 @@ struct yk_bucket_config {
     uint32_t slots;        /* power of two */
     uint32_t key_size_max; /* bytes */
     uint64_t value_size_max;
-    uint32_t line;         /* of its section; 0: not from a file */
+    uint32_t line; /* of its section; 0: not from a file */
 };
 
 struct yk_frontend_config {
-    char *name;                   /* "memcached", "memcached 2" */
+    char *name; /* "memcached", "memcached 2" */
     struct yk_settings *settings;
-    char **listen;                /* addresses as written; see yk_address_parse */
+    char **listen; /* addresses as written; see yk_address_parse */
     uint32_t n_listen;
-    uint32_t bucket_index;        /* into buckets */
+    uint32_t bucket_index;                /* into buckets */
     struct yk_settings **request_filters; /* outermost first */
     uint32_t n_request_filters;
-    bool allow_remote;            /* may listen beyond loopback without authentication */
+    bool allow_remote; /* may listen beyond loopback without authentication */
     uint32_t line;
 };
 
@@ -44,45 +45,46 @@ struct yk_node_config {
     char *name;
     uint32_t roles; /* enum yk_role */
     char *address;
-    char *data;     /* folder; NULL: the caller's default */
-    char *zone;     /* "": none */
+    char *data; /* folder; NULL: the caller's default */
+    char *zone; /* "": none */
     uint32_t weight;
-    uint32_t workers; /* 0: one for each core */
-    uint32_t lanes;   /* fixed when the data folder is made */
+    uint32_t workers;   /* 0: one for each core */
+    uint32_t lanes;     /* fixed when the data folder is made */
     uint32_t executors; /* threads for blocking engines */
     enum yk_io_engine io;
     uint32_t connections_max;
     enum yk_log_level log_level;
-    uint32_t line;    /* of its section; 0: not from a file */
+    uint32_t line; /* of its section; 0: not from a file */
 };
 
 struct yk_config {
-    char *file;         /* NULL: built in */
+    char *file; /* NULL: built in */
     char *cluster_name;
     char *coordinator;
-    struct yk_node_config node; /* the one that this process runs */
+    struct yk_node_config node;       /* the one that this process runs */
     struct yk_bucket_config *buckets; /* by name, whatever the order of the file */
     uint32_t n_buckets;
     struct yk_frontend_config *frontends; /* likewise; whether or not the node is a gateway */
     uint32_t n_frontends;
 };
 
-/* How the parser learns of plugins. Returns NULL and writes error where there is none of that name. */
+/* How the parser learns of plugins. Returns NULL and writes error where there is none of that name.
+ */
 typedef const struct yk_plugin *(*yk_find_plugin_fn)(void *arg, enum yk_plugin_kind kind,
                                                      const char *name, char *error);
 
 struct yk_config_source {
-    const char *file;  /* for messages; NULL: no file, the built-in single node */
-    const char *text;  /* of the file; need not end with NUL */
-    size_t size;       /* at most YK_CONFIG_SIZE_MAX */
-    const char *node;  /* --node; NULL: the only one in the file, or the built-in one */
+    const char *file;             /* for messages; NULL: no file, the built-in single node */
+    const char *text;             /* of the file; need not end with NUL */
+    size_t size;                  /* at most YK_CONFIG_SIZE_MAX */
+    const char *node;             /* --node; NULL: the only one in the file, or the built-in one */
     const char *const *overrides; /* "section.key=value" of -o, ended by NULL; may be NULL */
     yk_find_plugin_fn find_plugin;
     void *arg;
 };
 
-/* Parses and checks everything. On failure error (YK_ERROR_SIZE bytes) is "FILE:LINE: what is wrong, the
- * bound, what to do". */
+/* Parses and checks everything. On failure error (YK_ERROR_SIZE bytes) is "FILE:LINE: what is
+ * wrong, the bound, what to do". */
 enum yk_err yk_config_parse(const struct yk_config_source *source, struct yk_config **ret_config,
                             char *error) YK_MUST_CHECK;
 void yk_config_free(struct yk_config *config);
@@ -102,19 +104,26 @@ enum yk_err yk_config_check_reload(const struct yk_config *now, const struct yk_
  * there is no such table. */
 const struct yk_option *yk_config_table(const char *section, uint32_t *ret_n_options);
 
-enum yk_address_kind { YK_ADDRESS_INET = 1, YK_ADDRESS_INET6 = 2, YK_ADDRESS_UNIX = 3, YK_ADDRESS_SYSTEMD = 4 };
-
-/* "127.0.0.1:11211", "[::1]:11211", "localhost:11211" (127.0.0.1), ":11211" and "*:11211" (every IPv4
- * address; "[::]:11211" for IPv6), "unix:/path" with an optional "?mode=0660", "systemd:NAME". */
-struct yk_address {
-    enum yk_address_kind kind;
-    uint8_t bytes[16];  /* INET: 4, INET6: 16, network order */
-    uint16_t port;
-    uint32_t mode;      /* UNIX: permission bits, 0600 by default */
-    bool is_loopback;   /* INET and INET6: only this machine reaches it; true for UNIX and SYSTEMD */
-    char path[108];     /* UNIX: path; SYSTEMD: name */
+enum yk_address_kind {
+    YK_ADDRESS_INET = 1,
+    YK_ADDRESS_INET6 = 2,
+    YK_ADDRESS_UNIX = 3,
+    YK_ADDRESS_SYSTEMD = 4
 };
 
-enum yk_err yk_address_parse(const char *text, struct yk_address *ret_address, char *error) YK_MUST_CHECK;
+/* "127.0.0.1:11211", "[::1]:11211", "localhost:11211" (127.0.0.1), ":11211" and "*:11211" (every
+ * IPv4 address; "[::]:11211" for IPv6), "unix:/path" with an optional "?mode=0660", "systemd:NAME".
+ */
+struct yk_address {
+    enum yk_address_kind kind;
+    uint8_t bytes[16]; /* INET: 4, INET6: 16, network order */
+    uint16_t port;
+    uint32_t mode;    /* UNIX: permission bits, 0600 by default */
+    bool is_loopback; /* INET and INET6: only this machine reaches it; true for UNIX and SYSTEMD */
+    char path[108];   /* UNIX: path; SYSTEMD: name */
+};
+
+enum yk_err
+yk_address_parse(const char *text, struct yk_address *ret_address, char *error) YK_MUST_CHECK;
 
 #endif

@@ -59,14 +59,14 @@ void yk_draft_init(struct yk_draft *draft, const char *file);
 void yk_draft_done(struct yk_draft *draft);
 struct yk_draft_section *yk_draft_add(struct yk_draft *draft, enum yk_section kind,
                                       const char *name, const struct yk_place *place);
-struct yk_draft_section *yk_draft_find(const struct yk_draft *draft, enum yk_section kind,
-                                       const char *name);
+struct yk_draft_section *
+yk_draft_find(const struct yk_draft *draft, enum yk_section kind, const char *name);
 /* The names of all sections of that kind, ended by NULL; borrowed, in an array to g_free. */
 const char **yk_draft_names(const struct yk_draft *draft, enum yk_section kind);
 
 /* Reads the text of a file. */
-enum yk_err yk_draft_read(struct yk_draft *draft, const char *text, size_t size,
-                          char *error) YK_MUST_CHECK;
+enum yk_err
+yk_draft_read(struct yk_draft *draft, const char *text, size_t size, char *error) YK_MUST_CHECK;
 
 /* Adds one "section.key=value" of -o. */
 enum yk_err yk_draft_override(struct yk_draft *draft, const char *text, char *error) YK_MUST_CHECK;

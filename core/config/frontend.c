@@ -116,10 +116,9 @@ listen_read(const struct yk_assembly *assembly, const struct yk_draft_section *s
 {
     const char *const *texts = yk_field_list(fields, YK_FRONTEND_LISTEN);
     if (*texts == NULL) {
-        return yk_place_fail(&fields->fields[YK_FRONTEND_LISTEN].place, YK_EINVALID,
-                             assembly->error,
-                             "[%s] has no address to listen on: add listen = 127.0.0.1:11211",
-                             section->title);
+        return yk_place_fail(
+            &fields->fields[YK_FRONTEND_LISTEN].place, YK_EINVALID, assembly->error,
+            "[%s] has no address to listen on: add listen = 127.0.0.1:11211", section->title);
     }
     frontend->listen = g_strdupv((char **)(uintptr_t)texts);
     frontend->n_listen = g_strv_length(frontend->listen);

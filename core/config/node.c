@@ -41,10 +41,8 @@ roles_read(struct yk_assembly *assembly, const struct yk_fields *fields)
 static enum yk_err
 workers_read(struct yk_assembly *assembly, const struct yk_fields *fields)
 {
-    static const struct yk_option number = {.struct_size = YK_OPTION_HEAD,
-                                            .type = YK_OPTION_UINT,
-                                            .min = 1,
-                                            .max = YK_WORKERS_MAX};
+    static const struct yk_option number = {
+        .struct_size = YK_OPTION_HEAD, .type = YK_OPTION_UINT, .min = 1, .max = YK_WORKERS_MAX};
     const char *text = yk_field_text(fields, YK_NODE_WORKERS);
     if (strcmp(text, "auto") == 0) {
         assembly->config->node.workers = 0;

@@ -181,10 +181,8 @@ static enum yk_err
 lines_scan(struct yk_draft *draft, const char *text, size_t size, char *error)
 {
     g_autoptr(GHashTable) keys = g_hash_table_new(g_str_hash, g_str_equal);
-    struct scan scan = {.draft = draft,
-                        .place = {.file = draft->file},
-                        .keys = keys,
-                        .error = error};
+    struct scan scan = {
+        .draft = draft, .place = {.file = draft->file}, .keys = keys, .error = error};
     for (const char *at = text, *end = text + size; at < end;) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));
         const char *line_end = newline != NULL ? newline : end;

@@ -85,9 +85,8 @@ yk_assemble_shared(const struct yk_assembly *assembly, enum yk_plugin_kind kind,
     if (err != YK_OK) {
         return err;
     }
-    const struct yk_draft_section *section =
-        yk_draft_find(assembly->draft,
-                      kind == YK_KIND_BACKEND ? YK_SECTION_BACKEND : YK_SECTION_FILTER, plugin);
+    const struct yk_draft_section *section = yk_draft_find(
+        assembly->draft, kind == YK_KIND_BACKEND ? YK_SECTION_BACKEND : YK_SECTION_FILTER, plugin);
     if (section != NULL) {
         err = settings_fill(assembly, section, settings);
     }

@@ -99,7 +99,9 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
     [YK_BUCKET_EVICT] = {KEY("evict", ENUM), .fallback = "none", .choices = yk_evict_names,
                          .help =
                              "What happens when memory_max is reached: none refuses writes, s3fifo "
-                             "drops items that were little used."},
+                             "drops items that were little used. Each lane evicts by itself, so "
+                             "memory_max must be at least about 16/7 of value_size_max times the "
+                             "number of lanes: 37M for values of 1M in 16 lanes."},
     [YK_BUCKET_SLOTS] = {KEY("slots", UINT), .flags = YK_OPTION_FIXED, .fallback = "1024", .min = 1,
                          .max = YK_SLOTS_MAX,
                          .help =

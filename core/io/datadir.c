@@ -98,9 +98,12 @@ check_checksum(char *text)
     if (mark == NULL) {
         return false;
     }
-    uint64_t stored = g_ascii_strtoull(mark + strlen(checksum_mark), NULL, 16);
+    const char *stored = mark + strlen(checksum_mark);
+    char right[32];
     *mark = '\0';
-    return stored == XXH3_64bits(text, strlen(text));
+    snprintf(right, sizeof(right), "%016llx\n",
+             (unsigned long long)XXH3_64bits(text, strlen(text)));
+    return strcmp(stored, right) == 0;
 }
 
 static enum yk_err refuse(const char *path, char *error, const char *format, ...) YK_PRINTF(3, 4);

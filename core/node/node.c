@@ -50,6 +50,10 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
     bucket->key_size_max = from->key_size_max;
     bucket->value_size_max = from->value_size_max;
     yk_budget_init(&bucket->budget, from->memory_max);
+    bucket->memory_min =
+        from->evict == YK_EVICT_NONE
+            ? 0
+            : yk_stack_memory_min(bucket->ring.n_lanes, from->key_size_max, from->value_size_max);
     struct yk_stack_config stack = stack_config(config, bucket);
     enum yk_err result = yk_stack_ask(&stack, &info, error);
     if (result != YK_OK) {

@@ -57,7 +57,7 @@ yk_job_reset(struct yk_job *job, uint64_t now_ms)
     job->step = JOB_GET;
     job->is_waiting = false;
     job->now_ms = now_ms;
-    job->n_gets = job->n_changes = job->n_admitted = job->n_refused = 0;
+    job->n_gets = job->n_changes = job->n_admitted = job->n_deferred = job->n_refused = 0;
     job->scan = job->figures = NULL;
     job->get_result = job->apply_result = job->scan_result = YK_OK;
     job->scan_end = false;
@@ -119,13 +119,18 @@ end_get(struct yk_job *job, enum yk_err result)
     }
 }
 
-/* Keeps the admitted changes, in their order. */
+/* Keeps the admitted changes, in their order. What finds no room behind others is put off to the
+ * next job: an engine cannot evict what is admitted and not yet applied. */
 static void
 admit_all(struct yk_job *job)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < job->n_changes; i++) {
         enum yk_err result = yk_stack_admit(job->stack, &job->changes[i]);
+        if (result == YK_ENOMEM && n > 0) {
+            job->n_deferred = job->n_changes - i;
+            break;
+        }
         if (result != YK_OK) {
             job->refused[job->n_refused] = job->writes[i];
             job->refusals[job->n_refused++] = result;

@@ -27,7 +27,9 @@ struct yk_job {
     uint32_t n_gets;
     uint32_t n_changes;  /* decided */
     uint32_t n_admitted; /* the first of changes, after ADMIT */
-    struct yk_op *scan;  /* or NULL */
+    uint32_t
+        n_deferred; /* the last of writes: there is no room before the admitted ones are applied */
+    struct yk_op *scan; /* or NULL */
     struct yk_op *figures;
     enum yk_err get_result, apply_result, scan_result;
 

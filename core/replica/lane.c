@@ -342,6 +342,9 @@ finish_kept(struct yk_lane *lane, struct yk_op *op)
 static void
 finish_writes(struct yk_lane *lane, struct yk_job *job)
 {
+    for (uint32_t i = job->n_changes - job->n_deferred; i < job->n_changes; i++) {
+        yk_op_queue_push(&lane->decided, job->writes[i]);
+    }
     for (uint32_t i = 0; i < job->n_refused; i++) {
         fail_write(lane, job->refused[i], job->refusals[i], NULL);
     }
@@ -409,13 +412,13 @@ add_errand(struct yk_lane *lane, struct yk_slice key)
 /* For an engine on the loop only what is worth a second look goes into the chunk; elsewhere the
  * lane's state may not be read, and everything that ends, or may be flushed, does. */
 static bool
-scan_wants(struct yk_lane *lane, const struct yk_op *scan, const struct yk_key *key,
+scan_wants(struct yk_lane *lane, const struct yk_op *scan, uint32_t slot,
            const struct yk_record *record)
 {
     if (!lane->is_inline) {
         return true;
     }
-    bool is_dead = !is_visible(lane, key->slot, record);
+    bool is_dead = !is_visible(lane, slot, record);
     if (scan != lane->sweep_op) {
         return !is_dead;
     }
@@ -433,8 +436,9 @@ yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *k
         return true;
     }
     struct yk_slice bare = yk_slice_of(key->data + prefix, key->size - prefix);
-    if (yk_record_decode(value, lane->with_checksum, yk_hash(bare), &record) != YK_OK ||
-        !scan_wants(lane, job->scan, key, &record)) {
+    uint64_t hash = yk_hash(bare);
+    if (yk_record_decode(value, lane->with_checksum, hash, &record) != YK_OK ||
+        !scan_wants(lane, job->scan, yk_ring_slot(&lane->config.ring, hash), &record)) {
         return true;
     }
     return yk_chunk_add(job->scan->scan, bare, &record);

@@ -149,6 +149,9 @@ administer(struct call *call)
         call_fail(call, YK_EUNSUPPORTED, NULL);
     } else if (!is_number) {
         call_fail(call, YK_EINVALID, "memory_max is not a number");
+    } else if (number < bucket->memory_min) {
+        call_fail(call, YK_EINVALID,
+                  "memory_max is too little for the lanes and values of the bucket");
     } else {
         call_fail(call, yk_budget_set_max(&bucket->budget, number), NULL);
     }

@@ -92,7 +92,7 @@ store_condition(const struct yk_request *request, const struct yk_record *old)
     }
 }
 
-/* A decimal number of at most 64 bits, with spaces behind it or none. */
+/* A decimal number of at most 64 bits, and nothing else. */
 static bool
 parse_number(struct yk_slice text, uint64_t *ret_number)
 {
@@ -106,13 +106,8 @@ parse_number(struct yk_slice text, uint64_t *ret_number)
         }
         number = number * 10 + digit;
     }
-    if (i == 0) {
+    if (i == 0 || i < text.size) {
         return false;
-    }
-    for (; i < text.size; i++) {
-        if (at[i] != ' ') {
-            return false;
-        }
     }
     *ret_number = number;
     return true;

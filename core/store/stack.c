@@ -9,6 +9,8 @@
 
 #include "core/base/assert.h"
 
+enum { RECORD_ROOM = 4096 }; /* what a record and its lane may need beyond key and value */
+
 struct layer {
     struct yk_next next; /* first: a filter above gets this */
     struct yk_plugin_host host;
@@ -148,6 +150,31 @@ layer_open(struct layer *layer, const struct yk_backend_place *place, char *erro
     return result;
 }
 
+/* A lane keeps half of its share whatever the others hold; a little of that is its own. */
+uint64_t
+yk_stack_memory_min(uint32_t n_lanes, uint32_t key_size_max, uint64_t value_size_max)
+{
+    return (value_size_max + key_size_max + RECORD_ROOM) * n_lanes / 7 * 16;
+}
+
+static enum yk_err
+check_memory(const struct yk_stack_config *config, char *error)
+{
+    uint64_t size_max = config->place.may_evict ? config->place.budget->size_max : 0;
+    uint64_t least =
+        yk_stack_memory_min(config->place.n_lanes, config->key_size_max, config->value_size_max);
+    if (size_max == 0 || size_max >= least) {
+        return YK_OK;
+    }
+    snprintf(error, YK_ERROR_SIZE,
+             "bucket %s: memory_max = %lluK is too little to evict for values of up to %lluK in %u "
+             "lanes; set memory_max = %lluM, or lower value_size_max or lanes",
+             config->place.bucket, (unsigned long long)(size_max / YK_KIB),
+             (unsigned long long)(config->value_size_max / YK_KIB), config->place.n_lanes,
+             (unsigned long long)(least / YK_MIB + 1));
+    return YK_EINVALID;
+}
+
 static enum yk_err
 check_info(const struct yk_stack_config *config, const struct yk_backend_info *info, char *error)
 {
@@ -173,7 +200,7 @@ check_info(const struct yk_stack_config *config, const struct yk_backend_info *i
                  config->place.bucket, name);
         return YK_EINVALID;
     }
-    return YK_OK;
+    return check_memory(config, error);
 }
 
 static enum yk_err

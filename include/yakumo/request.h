@@ -27,7 +27,8 @@ enum yk_opcode {
     YK_OP_TOUCH = 5,  /* key, expiry; YK_REQUEST_VALUE: answer with the record, as GET does */
     YK_OP_FLUSH = 6,  /* empties the bucket; expiry RELATIVE: only that much later */
     YK_OP_SCAN = 7,   /* streams every record of the bucket: name = key, value only with
-                         YK_REQUEST_VALUE; each key that is present throughout at least once */
+                         YK_REQUEST_VALUE, else value.data is NULL and value.size the value's size;
+                         each key that is present throughout at least once */
     YK_OP_STATS =
         8, /* key = topic ("" for all; "reset" sets counters to 0); streams name and value */
     YK_OP_WATCH = 9, /* key = key, or a prefix with YK_REQUEST_PREFIX (empty: all). A stream without

@@ -125,6 +125,27 @@ join(struct search *search, GBytes *first, GBytes *second)
     return keep(search, g_byte_array_free_to_bytes(bytes));
 }
 
+static bool
+is_done(const struct search *search, uint32_t index)
+{
+    return (search->done[index / 64] >> (index % 64) & 1) != 0;
+}
+
+/* Was the CAS unique shown by an earlier operation? Then it belongs to the version that was there,
+ * and to no later one. */
+static bool
+was_shown(const struct search *search, uint64_t cas)
+{
+    for (uint32_t i = 0; i < search->n; i++) {
+        const struct operation *operation = search->operations[i];
+        if (operation->kind == HISTORY_GETS && operation->result == RESULT_OK &&
+            operation->cas == cas && is_done(search, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* What the model would answer, and the state after it. */
 static enum history_result
 write_value(const struct operation *operation, struct state *state)
@@ -179,7 +200,8 @@ change(struct search *search, const struct operation *operation, struct state *s
         if (state->cas != 0 && state->cas != operation->cas) {
             return RESULT_EXISTS;
         }
-        if (state->cas == 0 && operation->result == RESULT_EXISTS) {
+        if (state->cas == 0 &&
+            (operation->result == RESULT_EXISTS || was_shown(search, operation->cas))) {
             return RESULT_EXISTS;
         }
         return write_value(operation, state);
@@ -209,7 +231,7 @@ change(struct search *search, const struct operation *operation, struct state *s
 
 /* A read, or a touch: is what it saw the state? */
 static bool
-look(const struct operation *operation, struct state *state)
+look(const struct search *search, const struct operation *operation, struct state *state)
 {
     bool touches = operation->kind == HISTORY_TOUCH || operation->kind == HISTORY_GAT;
     if (operation->result == RESULT_MISS) {
@@ -223,7 +245,8 @@ look(const struct operation *operation, struct state *state)
             return false;
         }
         if (operation->kind == HISTORY_GETS) {
-            if (state->cas != 0 && state->cas != operation->cas) {
+            if (state->cas != operation->cas &&
+                (state->cas != 0 || was_shown(search, operation->cas))) {
                 return false;
             }
             state->cas = operation->cas;
@@ -246,7 +269,7 @@ step(struct search *search, const struct operation *operation, struct state *sta
     case HISTORY_GETS:
     case HISTORY_GAT:
     case HISTORY_TOUCH:
-        return look(operation, state);
+        return look(search, operation, state);
     default:
         break;
     }
@@ -262,12 +285,6 @@ step(struct search *search, const struct operation *operation, struct state *sta
 }
 
 /* The search */
-
-static bool
-is_done(const struct search *search, uint32_t index)
-{
-    return (search->done[index / 64] >> (index % 64) & 1) != 0;
-}
 
 static uint64_t
 hash_of(const struct search *search, const struct state *state)

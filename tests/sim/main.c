@@ -1,6 +1,6 @@
 /* sim: runs seeds. Each is run twice, and the two traces must be the same, byte for byte.
  *
- *     sim                      a hundred seeds, as a TAP test
+ *     sim                      three hundred seeds, as a TAP test
  *     sim --seed=X             one seed; --trace prints what happened
  *     sim --first=X --count=N  N seeds from X on
  */
@@ -79,7 +79,7 @@ run_seeds(struct yk_plugins *plugins, const struct arguments *arguments)
 int
 main(int argc, char **argv)
 {
-    struct arguments arguments = {.seed = -1, .first = 1, .count = 100, .commands = 300};
+    struct arguments arguments = {.seed = -1, .first = 1, .count = 300, .commands = 300};
     const GOptionEntry entries[] = {
         {"seed", 0, 0, G_OPTION_ARG_INT64, &arguments.seed, "Runs this seed only", "X"},
         {"first", 0, 0, G_OPTION_ARG_INT64, &arguments.first, "The first seed", "X"},

@@ -565,7 +565,7 @@ choose_config(struct simulation *simulation)
                            "[bucket default]\nbackend = memory\ndurability = memory\nslots = %u\n",
                            1u << below(simulation, 5));
     if (evicts) {
-        g_string_append(text, "memory_max = 2M\nevict = s3fifo\n");
+        g_string_append(text, "memory_max = 2M\nevict = s3fifo\nvalue_size_max = 40K\n");
     } else if (one_in(simulation, 4)) {
         g_string_append(text, "memory_max = 1M\n");
     }
@@ -642,6 +642,9 @@ make_clients(struct simulation *simulation, uint32_t n_commands)
                                    .uses_expiry = one_in(simulation, 2),
                                    .uses_flush = one_in(simulation, 2),
                                    .uses_noreply = one_in(simulation, 2)};
+    if (config.value_size_max > 1000 && simulation->piece_max < 2000) {
+        simulation->piece_max = 2000; /* a few bytes at a time would take too long */
+    }
     simulation->n_connections = n;
     for (uint32_t i = 0; i < n; i++) {
         struct connection *connection = &simulation->connections[i];

@@ -1,0 +1,1165 @@
+/* A lane over an engine of the test's own, which answers at once, blocks, or ends its calls later;
+ * and does what an engine must not do. */
+#include <config.h>
+
+#include "core/replica/lane.h"
+
+#include <stdlib.h>
+
+#include <glib.h>
+
+#include "core/base/buffer.h"
+#include "core/base/hash.h"
+#include "core/base/random.h"
+#include "core/store/budget.h"
+
+enum mode {
+    MODE_INLINE,      /* with segments, as the memory engine */
+    MODE_PREFIX,      /* at once, but keys come with their slot */
+    MODE_BLOCKING,    /* jobs run by the test */
+    MODE_ASYNC,       /* calls completed by the test, after they returned */
+    MODE_ASYNC_EARLY, /* completed before they return */
+    N_MODES
+};
+
+/* -- The engine. -- */
+
+struct pending {
+    char kind; /* 'g', 'a', 's', or 0 */
+    const struct yk_key *keys;
+    const struct yk_change *changes;
+    uint32_t n;
+    yk_value_fn value_fn;
+    yk_record_fn record_fn;
+    void *arg;
+    const struct yk_scan *scan;
+    uint64_t bytes_max;
+    struct yk_cursor *cursor;
+    bool *ret_end;
+    struct yk_call *call;
+};
+
+static struct {
+    enum mode mode;
+    GTree *records; /* GBytes -> GBytes, the whole key */
+    const struct yk_host *host;
+    struct pending pending;
+    const char *refused; /* admit refuses values that hold this text */
+    enum yk_err apply_result, get_result, scan_result;
+    bool answers_twice, answers_not, answers_outside, forgets_first;
+    uint32_t n_applied, n_gets, n_scans, n_open;
+    uint32_t n_admitted, n_admitted_max; /* puts not applied yet; 0: no bound */
+} stub;
+
+static gint
+compare_keys(gconstpointer a, gconstpointer b, gpointer data)
+{
+    return g_bytes_compare(a, b);
+}
+
+static enum yk_err
+stub_create(const struct yk_host *host, void **ret_self)
+{
+    stub.host = host;
+    *ret_self = &stub;
+    return YK_OK;
+}
+
+static void
+stub_info(void *self, struct yk_backend_info *info)
+{
+    static const uint32_t caps[] = {YK_BACKEND_SEGMENTS | YK_BACKEND_VOLATILE, 0, YK_BACKEND_BLOCKS,
+                                    YK_BACKEND_ASYNC, YK_BACKEND_ASYNC};
+    info->caps |= caps[stub.mode];
+}
+
+static enum yk_err
+stub_open(void *self, const struct yk_backend_place *place)
+{
+    stub.records = g_tree_new_full(compare_keys, NULL, (GDestroyNotify)g_bytes_unref,
+                                   (GDestroyNotify)g_bytes_unref);
+    stub.n_open++;
+    return YK_OK;
+}
+
+static void
+stub_close(void *self)
+{
+    g_tree_destroy(stub.records);
+    stub.n_open--;
+}
+
+static enum yk_err
+do_get(const struct pending *pending)
+{
+    for (uint32_t i = 0; i < pending->n && !stub.answers_not; i++) {
+        uint32_t index = pending->n - 1 - i;
+        g_autoptr(GBytes) key =
+            g_bytes_new_static(pending->keys[index].data, pending->keys[index].size);
+        if (stub.forgets_first) {
+            g_tree_remove(stub.records, key);
+        }
+        GBytes *value = g_tree_lookup(stub.records, key);
+        gsize size = 0;
+        const void *data = value != NULL ? g_bytes_get_data(value, &size) : NULL;
+        for (int again = 0; again < (stub.answers_twice ? 2 : 1); again++) {
+            pending->value_fn(pending->arg, index, value != NULL ? YK_OK : YK_ENOTFOUND,
+                              yk_slice_of(data, size));
+        }
+        if (stub.answers_outside) {
+            pending->value_fn(pending->arg, pending->n, YK_OK, yk_slice_of(data, size));
+            pending->value_fn(pending->arg, UINT32_MAX, YK_OK, yk_slice_of(data, size));
+        }
+    }
+    stub.n_gets += pending->n;
+    return stub.get_result;
+}
+
+static enum yk_err
+do_apply(const struct pending *pending)
+{
+    if (stub.apply_result != YK_OK) {
+        return stub.apply_result;
+    }
+    for (uint32_t i = 0; i < pending->n; i++) {
+        const struct yk_change *change = &pending->changes[i];
+        GBytes *key = g_bytes_new(change->key.data, change->key.size);
+        if (change->kind == YK_CHANGE_PUT) {
+            stub.n_admitted--;
+            g_tree_replace(stub.records, key, g_bytes_new(change->value.data, change->value.size));
+        } else {
+            g_tree_remove(stub.records, key);
+            g_bytes_unref(key);
+        }
+        stub.n_applied++;
+    }
+    return YK_OK;
+}
+
+struct walk {
+    const struct pending *pending;
+    GBytes *from;
+    uint64_t bytes;
+    bool is_stopped;
+};
+
+static gboolean
+visit(gpointer key_bytes, gpointer value_bytes, gpointer arg)
+{
+    struct walk *walk = arg;
+    gsize key_size, value_size;
+    if (walk->from != NULL && g_bytes_compare(key_bytes, walk->from) <= 0) {
+        return FALSE;
+    }
+    const uint8_t *data = g_bytes_get_data(key_bytes, &key_size);
+    const void *value = g_bytes_get_data(value_bytes, &value_size);
+    struct yk_key key = {.data = data, .size = (uint32_t)key_size};
+    key.slot = stub.mode == MODE_INLINE ? (uint16_t)(XXH3_64bits(data, key_size) >> 60)
+                                        : (uint16_t)(data[0] << 8 | data[1]);
+    if (walk->bytes >= walk->pending->bytes_max ||
+        !walk->pending->record_fn(walk->pending->arg, &key, yk_slice_of(value, value_size))) {
+        walk->is_stopped = true;
+        return TRUE;
+    }
+    walk->bytes += key_size + value_size;
+    memcpy(walk->pending->cursor->data, data, key_size);
+    walk->pending->cursor->size = (uint32_t)key_size;
+    return FALSE;
+}
+
+static enum yk_err
+do_scan(const struct pending *pending)
+{
+    struct yk_cursor *cursor = pending->cursor;
+    struct walk walk = {.pending = pending};
+    walk.from = cursor->size > 0 ? g_bytes_new(cursor->data, cursor->size) : NULL;
+    if (stub.scan_result == YK_OK) {
+        g_tree_foreach(stub.records, visit, &walk);
+        *pending->ret_end = !walk.is_stopped;
+    }
+    g_clear_pointer(&walk.from, g_bytes_unref);
+    stub.n_scans++;
+    return stub.scan_result;
+}
+
+static enum yk_err
+execute(const struct pending *pending)
+{
+    switch (pending->kind) {
+    case 'g':
+        return do_get(pending);
+    case 'a':
+        return do_apply(pending);
+    default:
+        return do_scan(pending);
+    }
+}
+
+/* Executes now, or later. */
+static enum yk_err
+begin(struct pending pending, struct yk_call *call)
+{
+    g_assert_cmpint(stub.pending.kind, ==, 0); /* one call at a time */
+    memset(call->alloc(call, 100), 'x', 100);
+    if (stub.mode < MODE_ASYNC) {
+        return execute(&pending);
+    }
+    pending.call = call;
+    if (stub.mode == MODE_ASYNC) {
+        stub.pending = pending;
+    } else {
+        enum yk_err result = execute(&pending);
+        stub.host->complete(stub.host, call, result);
+    }
+    return YK_EPENDING;
+}
+
+static enum yk_err
+stub_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void *arg,
+         struct yk_call *call)
+{
+    return begin((struct pending){.kind = 'g', .keys = keys, .n = n, .value_fn = fn, .arg = arg},
+                 call);
+}
+
+static enum yk_err
+stub_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
+{
+    return begin((struct pending){.kind = 'a', .changes = changes, .n = n}, call);
+}
+
+static enum yk_err
+stub_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn fn,
+          void *arg, bool *ret_end, struct yk_call *call)
+{
+    return begin((struct pending){.kind = 's',
+                                  .bytes_max = scan->bytes_max,
+                                  .cursor = cursor,
+                                  .record_fn = fn,
+                                  .arg = arg,
+                                  .ret_end = ret_end},
+                 call);
+}
+
+static enum yk_err
+stub_admit(void *self, const struct yk_change *change)
+{
+    bool is_put = change->kind == YK_CHANGE_PUT;
+    if (is_put && stub.n_admitted_max > 0 && stub.n_admitted == stub.n_admitted_max) {
+        return YK_ENOMEM;
+    }
+    if (is_put && stub.refused != NULL &&
+        memmem(change->value.data, change->value.size, stub.refused, strlen(stub.refused)) !=
+            NULL) {
+        return YK_ENOSPACE;
+    }
+    stub.n_admitted += is_put ? 1 : 0;
+    return YK_OK;
+}
+
+static void
+stub_stats(void *self, yk_figure_fn fn, void *arg)
+{
+    fn(arg, "records", (uint64_t)g_tree_nnodes(stub.records));
+}
+
+static const struct yk_backend_ops stub_ops = {
+    .struct_size = sizeof(stub_ops),
+    .life = {.create = stub_create},
+    .info = stub_info,
+    .open = stub_open,
+    .close = stub_close,
+    .get = stub_get,
+    .apply = stub_apply,
+    .scan = stub_scan,
+    .admit = stub_admit,
+    .stats = stub_stats,
+};
+
+static const struct yk_plugin stub_plugin = {YK_PLUGIN_HEAD(YK_KIND_BACKEND, YK_BACKEND_ABI),
+                                             .name = "stub", .ops = &stub_ops};
+
+/* -- The bench. -- */
+
+struct answer {
+    uint32_t n_done; /* how often it ended */
+    uint32_t order;  /* among all answers, from 1 */
+    uint32_t result;
+    GString *value;
+    uint64_t version, number;
+    int64_t expiry_ms;
+    uint32_t client_flags;
+};
+
+struct bench {
+    struct yk_world world;
+    struct yk_settings *settings;
+    struct yk_shared_budget budget;
+    struct yk_lane *lane;
+    GQueue jobs; /* to be run */
+    struct yk_job *completed;
+    GPtrArray *answers; /* all of them, in the order of submission */
+    uint64_t now_ms;
+    uint32_t n_answered;
+    bool has_no_room;
+    struct yk_op *given_back;
+};
+
+static void
+answer_free(void *memory)
+{
+    struct answer *answer = memory;
+    g_string_free(answer->value, TRUE);
+    g_free(answer);
+}
+
+static void
+bench_log(void *arg, enum yk_log_level level, const char *from, const char *line)
+{
+}
+
+static void
+bench_complete(void *arg, struct yk_call *call, enum yk_err result)
+{
+    struct bench *bench = arg;
+    g_assert_null(bench->completed);
+    bench->completed = yk_job_of_call(call, result);
+}
+
+static void
+free_op(struct yk_op *op)
+{
+    free(op->pinned);
+    memset(op, 0xee, sizeof(*op));
+    free(op); /* whoever looks at it again is found out */
+}
+
+static bool
+bench_done_op(void *arg, struct yk_op *op, const struct yk_reply *reply)
+{
+    struct bench *bench = arg;
+    struct answer *answer = (struct answer *)(uintptr_t)op->request.tag;
+    if (bench->has_no_room && op->request.op == YK_OP_GET && reply->value.size > 0) {
+        bench->given_back = op;
+        return false;
+    }
+    answer->n_done++;
+    answer->order = ++bench->n_answered;
+    answer->result = reply->result;
+    answer->version = reply->version;
+    answer->number = reply->number;
+    answer->expiry_ms = reply->expiry_ms;
+    answer->client_flags = reply->client_flags;
+    g_string_append_len(answer->value, reply->value.data, (gssize)reply->value.size);
+    g_assert_null(op->entry);
+    g_assert_null(op->record);
+    g_assert_null(op->old);
+    g_assert_null(op->known);
+    free_op(op);
+    return true;
+}
+
+static void
+bench_start(void *arg, struct yk_job *job)
+{
+    struct bench *bench = arg;
+    g_queue_push_tail(&bench->jobs, job);
+}
+
+static void
+bench_open(struct bench *bench, enum mode mode)
+{
+    char error[YK_ERROR_SIZE];
+    struct yk_stack *stack;
+    memset(&stub, 0, sizeof(stub));
+    stub.mode = mode;
+    *bench = (struct bench){
+        .world = {.arg = bench, .log = bench_log, .complete = bench_complete},
+        .answers = g_ptr_array_new_with_free_func(answer_free),
+        .settings = yk_settings_new(&stub_plugin, "stub"),
+        .now_ms = 1000000,
+    };
+    yk_budget_init(&bench->budget, 0);
+    struct yk_stack_config stack_config = {
+        .world = &bench->world,
+        .backend = bench->settings,
+        .place = {.n_lanes = 1, .n_slots = 16, .bucket = "b", .budget = &bench->budget.budget},
+        .value_size_max = 1000,
+        .key_size_max = 100};
+    g_assert_cmpint(yk_stack_open(&stack_config, &stack, error), ==, YK_OK);
+    struct yk_lane_config config = {
+        .world = &bench->world,
+        .stack = stack,
+        .ring = {4, 1, 1},
+        .epoch = 3,
+        .value_size_max = 1000,
+        .key_size_max = 100,
+        .sink = {.arg = bench, .done = bench_done_op, .start = bench_start}};
+    g_assert_cmpint(yk_lane_new(&config, &bench->lane), ==, YK_OK);
+    g_assert_true(yk_lane_keeps(bench->lane) == (mode >= MODE_BLOCKING));
+    g_assert_true(yk_lane_pins(bench->lane) == (mode != MODE_INLINE));
+}
+
+/* Runs what is to be run, until nothing is. */
+static void
+pump(struct bench *bench)
+{
+    yk_lane_run(bench->lane, bench->now_ms);
+    while (bench->jobs.length > 0 || stub.pending.kind != 0 || bench->completed != NULL) {
+        struct yk_job *job = g_queue_pop_head(&bench->jobs);
+        if (job == NULL && bench->completed == NULL) {
+            struct pending pending = stub.pending;
+            stub.pending.kind = 0;
+            enum yk_err result = execute(&pending);
+            stub.host->complete(stub.host, pending.call, result);
+        }
+        if (job == NULL) {
+            job = bench->completed;
+            bench->completed = NULL;
+        }
+        g_assert_true(yk_job_lane(job) == bench->lane);
+        if (yk_job_run(job)) {
+            yk_lane_job_done(bench->lane, job, bench->now_ms);
+        }
+    }
+    yk_lane_run(bench->lane, bench->now_ms);
+}
+
+static struct yk_op *
+op_new(struct bench *bench, struct yk_request request, struct answer **ret_answer)
+{
+    struct yk_op *op = calloc(1, sizeof(*op));
+    struct answer *answer = g_new0(struct answer, 1);
+    uint8_t *bytes = malloc(YK_PIN_ROOM + request.key.size + request.value.size);
+    answer->value = g_string_new(NULL);
+    g_ptr_array_add(bench->answers, answer);
+    op->request = request;
+    op->request.struct_size = sizeof(op->request);
+    op->request.tag = (uintptr_t)answer;
+    op->pinned = bytes;
+    if (request.key.size > 0) {
+        memcpy(bytes + YK_PIN_ROOM, request.key.data, request.key.size);
+    }
+    op->request.key = yk_slice_of(bytes + YK_PIN_ROOM, request.key.size);
+    if (request.value.size > 0) {
+        memcpy(bytes + YK_PIN_ROOM + request.key.size, request.value.data, request.value.size);
+    }
+    op->request.value = yk_slice_of(bytes + YK_PIN_ROOM + request.key.size, request.value.size);
+    op->hash = yk_hash(op->request.key);
+    op->slot = (uint16_t)(op->hash >> 60);
+    op->is_kept = yk_lane_keeps(bench->lane);
+    op->kept_max = 500;
+    *ret_answer = answer;
+    return op;
+}
+
+static struct answer *
+submit(struct bench *bench, struct yk_request request)
+{
+    struct answer *answer;
+    yk_lane_submit(bench->lane, op_new(bench, request, &answer));
+    return answer;
+}
+
+static struct answer *
+store(struct bench *bench, enum yk_mode mode, const char *key, const char *value, int64_t ttl_ms)
+{
+    return submit(bench,
+                  (struct yk_request){.op = YK_OP_STORE,
+                                      .mode = mode,
+                                      .key = yk_slice_of_text(key),
+                                      .value = yk_slice_of_text(value),
+                                      .expiry = {ttl_ms, ttl_ms != 0 ? YK_EXPIRY_RELATIVE : 0}});
+}
+
+static struct answer *
+ask(struct bench *bench, enum yk_opcode op, const char *key)
+{
+    return submit(bench, (struct yk_request){.op = (uint16_t)op, .key = yk_slice_of_text(key)});
+}
+
+static struct answer *
+flush(struct bench *bench, int64_t delay_ms)
+{
+    return submit(
+        bench, (struct yk_request){.op = YK_OP_FLUSH,
+                                   .expiry = {delay_ms, delay_ms != 0 ? YK_EXPIRY_RELATIVE : 0}});
+}
+
+static void
+assert_value(struct bench *bench, const char *key, const char *value)
+{
+    struct answer *answer = ask(bench, YK_OP_GET, key);
+    pump(bench);
+    g_assert_cmpuint(answer->n_done, ==, 1);
+    g_assert_cmpuint(answer->result, ==, value != NULL ? YK_OK : YK_ENOTFOUND);
+    g_assert_cmpstr(answer->value->str, ==, value != NULL ? value : "");
+}
+
+static void
+bench_close(struct bench *bench)
+{
+    pump(bench);
+    g_assert_true(yk_lane_is_idle(bench->lane));
+    for (guint i = 0; i < bench->answers->len; i++) {
+        g_assert_cmpuint(((struct answer *)bench->answers->pdata[i])->n_done, ==, 1);
+    }
+    yk_lane_free(bench->lane);
+    g_assert_cmpuint(stub.n_open, ==, 0);
+    yk_settings_free(bench->settings);
+    g_ptr_array_free(bench->answers, TRUE);
+}
+
+/* -- Tests, in each mode. -- */
+
+static void
+test_pipeline(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    struct answer *answers[] = {
+        store(&bench, YK_MODE_APPEND, "k", "x", 0),
+        store(&bench, YK_MODE_ADD, "k", "1", 0),
+        store(&bench, YK_MODE_ADD, "k", "2", 0),
+        store(&bench, YK_MODE_APPEND, "k", "3", 0),
+        store(&bench, YK_MODE_PREPEND, "k", "9", 0),
+        ask(&bench, YK_OP_DELETE, "k"),
+        ask(&bench, YK_OP_DELETE, "k"),
+        store(&bench, YK_MODE_SET, "k", "a", 0),
+        store(&bench, YK_MODE_REPLACE, "k", "b", 0),
+        store(&bench, YK_MODE_APPEND, "k", "c", 0),
+    };
+    static const enum yk_err results[] = {YK_ENOTSTORED, YK_OK,        YK_ENOTSTORED, YK_OK, YK_OK,
+                                          YK_OK,         YK_ENOTFOUND, YK_OK,         YK_OK, YK_OK};
+    pump(&bench);
+    uint64_t version = 3ull << 40;
+    for (size_t i = 0; i < G_N_ELEMENTS(results); i++) {
+        g_assert_cmpuint(answers[i]->result, ==, results[i]);
+        g_assert_cmpuint(answers[i]->order, ==, i + 1);
+        if (results[i] == YK_OK) {
+            g_assert_cmpuint(answers[i]->version, >, version);
+            version = answers[i]->version;
+        }
+    }
+    assert_value(&bench, "k", "bc");
+    bench_close(&bench);
+}
+
+/* Random writes on a few keys, in batches, against a model; a read sees nothing but what was there
+ * at some time. */
+static void
+test_random(gconstpointer mode)
+{
+    struct yk_random random = {5};
+    struct bench bench;
+    GString *model[4] = {NULL, NULL, NULL, NULL};
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    for (int round = 0; round < 300; round++) {
+        struct answer *answers[40];
+        enum yk_err expected[40];
+        uint64_t n = 1 + yk_random_below(&random, 40);
+        for (uint64_t i = 0; i < n; i++) {
+            uint64_t key = yk_random_below(&random, 4), kind = yk_random_below(&random, 4);
+            const char name[] = {(char)('a' + key), '\0'};
+            char text[] = {(char)('A' + yk_random_below(&random, 26)), '\0'};
+            static const enum yk_mode modes[] = {YK_MODE_SET, YK_MODE_ADD, YK_MODE_APPEND};
+            bool is_there = model[key] != NULL;
+            if (kind == 3) {
+                answers[i] = ask(&bench, YK_OP_DELETE, name);
+                expected[i] = is_there ? YK_OK : YK_ENOTFOUND;
+                if (is_there) {
+                    g_string_free(g_steal_pointer(&model[key]), TRUE);
+                }
+                continue;
+            }
+            answers[i] = store(&bench, modes[kind], name, text, 0);
+            expected[i] = kind == 0 || is_there == (kind == 2) ? YK_OK : YK_ENOTSTORED;
+            if (kind != 2 && expected[i] == YK_OK && is_there) {
+                g_string_truncate(model[key], 0);
+            }
+            if (expected[i] == YK_OK) {
+                model[key] = model[key] != NULL ? model[key] : g_string_new(NULL);
+                g_string_append(model[key], text);
+            }
+        }
+        pump(&bench);
+        for (uint64_t i = 0; i < n; i++) {
+            g_assert_cmpuint(answers[i]->result, ==, expected[i]);
+        }
+        for (int key = 0; key < 4; key++) {
+            const char name[] = {(char)('a' + key), '\0'};
+            assert_value(&bench, name, model[key] != NULL ? model[key]->str : NULL);
+        }
+    }
+    for (int key = 0; key < 4; key++) {
+        if (model[key] != NULL) {
+            g_string_free(model[key], TRUE);
+        }
+    }
+    bench_close(&bench);
+}
+
+/* More of everything than one batch holds. */
+static void
+test_many(gconstpointer mode)
+{
+    enum { N = 3 * YK_BATCH_MAX + 7 };
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    for (int i = 0; i < N; i++) {
+        g_autofree char *key = g_strdup_printf("key%d", i);
+        store(&bench, YK_MODE_SET, key, key, 0);
+        store(&bench, YK_MODE_APPEND, key, "+", 0);
+        ask(&bench, YK_OP_GET, "key0");
+    }
+    pump(&bench);
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, N);
+    for (int i = 0; i < N; i += 50) {
+        g_autofree char *key = g_strdup_printf("key%d", i);
+        g_autofree char *value = g_strdup_printf("key%d+", i);
+        assert_value(&bench, key, value);
+    }
+    bench_close(&bench);
+}
+
+static void
+test_refused(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    stub.refused = "no";
+    struct answer *first = store(&bench, YK_MODE_SET, "k", "no", 0);
+    struct answer *second = store(&bench, YK_MODE_APPEND, "k", "x", 0);
+    pump(&bench);
+    g_assert_cmpuint(first->result, ==, YK_ENOSPACE);
+    g_assert_cmpuint(second->result, ==, YK_ENOTSTORED);
+    first = store(&bench, YK_MODE_SET, "k", "1", 0);
+    second = store(&bench, YK_MODE_APPEND, "k", "no", 0);
+    struct answer *third = store(&bench, YK_MODE_APPEND, "k", "2", 0);
+    struct answer *fourth = store(&bench, YK_MODE_SET, "k", "no", 0);
+    struct answer *fifth = store(&bench, YK_MODE_APPEND, "k", "3", 0);
+    struct answer *other = store(&bench, YK_MODE_SET, "other", "4", 0);
+    pump(&bench);
+    g_assert_cmpuint(first->result, ==, YK_OK);
+    g_assert_cmpuint(second->result, ==, YK_ENOSPACE);
+    g_assert_cmpuint(third->result, ==, YK_OK);
+    g_assert_cmpuint(fourth->result, ==, YK_ENOSPACE);
+    g_assert_cmpuint(fifth->result, ==, YK_OK);
+    g_assert_cmpuint(other->result, ==, YK_OK);
+    assert_value(&bench, "k", "123");
+    bench_close(&bench);
+}
+
+/* An engine with room for a few changes at a time: the others wait, none is refused. */
+static void
+test_deferred(gconstpointer mode)
+{
+    enum { N = 100 };
+    struct bench bench;
+    struct answer *answers[2 * N];
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    stub.n_admitted_max = 7;
+    for (int i = 0; i < N; i++) {
+        g_autofree char *key = g_strdup_printf("key%d", i);
+        answers[2 * i] = store(&bench, YK_MODE_SET, key, "a", 0);
+        answers[2 * i + 1] = store(&bench, YK_MODE_APPEND, key, "b", 0);
+    }
+    pump(&bench);
+    for (int i = 0; i < 2 * N; i++) {
+        g_assert_cmpuint(answers[i]->result, ==, YK_OK);
+    }
+    g_assert_cmpuint(stub.n_applied, ==, 2 * N);
+    assert_value(&bench, "key99", "ab");
+    stub.n_admitted = stub.n_admitted_max; /* no room at all: refused, not put off for ever */
+    struct answer *refused = store(&bench, YK_MODE_APPEND, "key0", "c", 0);
+    pump(&bench);
+    g_assert_cmpuint(refused->result, ==, YK_ENOMEM);
+    assert_value(&bench, "key0", "ab");
+    bench_close(&bench);
+}
+
+static void
+test_stopped(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "k", "1", 0);
+    pump(&bench);
+    stub.apply_result = YK_ENOSPACE;
+    struct answer *failed[] = {store(&bench, YK_MODE_SET, "k", "2", 0),
+                               store(&bench, YK_MODE_SET, "j", "2", 0)};
+    struct answer *waiting[] = {store(&bench, YK_MODE_APPEND, "k", "3", 0),
+                                ask(&bench, YK_OP_DELETE, "k")};
+    pump(&bench);
+    for (size_t i = 0; i < 2; i++) {
+        g_assert_cmpuint(failed[i]->result, ==, YK_EIO); /* what the engine did is not known */
+        g_assert_cmpuint(waiting[i]->result, ==, YK_ESTOPPED);
+    }
+    stub.apply_result = YK_OK;
+    struct answer *later[] = {store(&bench, YK_MODE_SET, "k", "4", 0), ask(&bench, YK_OP_GET, "k"),
+                              ask(&bench, YK_OP_TOUCH, "j")};
+    pump(&bench);
+    for (size_t i = 0; i < G_N_ELEMENTS(later); i++) {
+        g_assert_cmpuint(later[i]->result, ==, YK_ESTOPPED);
+    }
+    g_assert_false(yk_lane_has_to_sweep(bench.lane));
+    g_assert_cmpuint(stub.n_applied, ==, 1);
+    bench_close(&bench);
+}
+
+static void
+test_flush(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    struct answer *flushed = flush(&bench, 0);
+    struct answer *appended = store(&bench, YK_MODE_APPEND, "a", "2", 0);
+    struct answer *added = store(&bench, YK_MODE_ADD, "a", "3", 0);
+    pump(&bench);
+    g_assert_cmpuint(flushed->result, ==, YK_OK);
+    g_assert_cmpuint(appended->result, ==, YK_ENOTSTORED);
+    g_assert_cmpuint(added->result, ==, YK_OK);
+    assert_value(&bench, "a", "3");
+    flush(&bench, 500);
+    store(&bench, YK_MODE_SET, "b", "4", 0);
+    pump(&bench);
+    bench.now_ms += 499;
+    assert_value(&bench, "a", "3");
+    bench.now_ms += 1;
+    store(&bench, YK_MODE_SET, "c", "5", 0);
+    assert_value(&bench, "a", NULL);
+    assert_value(&bench, "b", NULL);
+    assert_value(&bench, "c", "5");
+    bench_close(&bench);
+}
+
+/* A flush to come does not undo one that has been, nor one whose time came with nobody looking. */
+static void
+test_flush_twice(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    flush(&bench, 0);
+    flush(&bench, 500);
+    assert_value(&bench, "a", NULL);
+    store(&bench, YK_MODE_SET, "a", "2", 0);
+    pump(&bench);
+    assert_value(&bench, "a", "2");
+    bench.now_ms += 600;
+    flush(&bench, 500);
+    assert_value(&bench, "a", NULL);
+    bench_close(&bench);
+}
+
+static void
+test_expiry(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    struct answer *set = store(&bench, YK_MODE_SET, "a", "1", 100);
+    struct answer *past = store(&bench, YK_MODE_SET, "b", "1", -1);
+    pump(&bench);
+    g_assert_cmpint(set->expiry_ms, ==, 1000100);
+    g_assert_cmpuint(past->result, ==, YK_OK);
+    assert_value(&bench, "b", NULL);
+    bench.now_ms += 99;
+    assert_value(&bench, "a", "1");
+    bench.now_ms += 1;
+    assert_value(&bench, "a", NULL);
+    bench.now_ms -= 50; /* slot time does not go back */
+    assert_value(&bench, "a", NULL);
+    struct answer *added = store(&bench, YK_MODE_ADD, "a", "2", 0);
+    pump(&bench);
+    g_assert_cmpuint(added->result, ==, YK_OK);
+    assert_value(&bench, "a", "2");
+    bench_close(&bench);
+}
+
+/* Touch with the value, also into the past. */
+static void
+test_touch(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "value", 0);
+    pump(&bench);
+    for (int64_t ttl_ms = 100; ttl_ms >= -100; ttl_ms -= 200) {
+        struct answer *touched =
+            submit(&bench, (struct yk_request){.op = YK_OP_TOUCH,
+                                               .flags = YK_REQUEST_VALUE,
+                                               .key = yk_slice_of_text("a"),
+                                               .expiry = {ttl_ms, YK_EXPIRY_RELATIVE}});
+        pump(&bench);
+        g_assert_cmpuint(touched->result, ==, YK_OK);
+        g_assert_cmpstr(touched->value->str, ==, "value");
+        g_assert_cmpint(touched->expiry_ms, ==, ttl_ms > 0 ? 1000100 : 1);
+    }
+    assert_value(&bench, "a", NULL);
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, 0);
+    bench_close(&bench);
+}
+
+/* -- Scans and the sweep. -- */
+
+static void
+add_name(GString *to, const struct yk_scan_state *state)
+{
+    struct yk_slice key;
+    struct yk_record record;
+    size_t offset = 0;
+    while (yk_chunk_next(state, &offset, &key, &record)) {
+        g_string_append_len(to, key.data, (gssize)key.size);
+        g_string_append_c(to, '=');
+        if (record.value.data != NULL) {
+            g_string_append_len(to, record.value.data, (gssize)record.value.size);
+        }
+        g_string_append_c(to, ' ');
+    }
+}
+
+/* The keys that a whole scan brings, sorted. */
+static char *
+scan_all(struct bench *bench, uint64_t bytes_max, bool with_values)
+{
+    struct yk_scan_state *state = yk_scan_state_new(100, bytes_max, with_values);
+    g_autoptr(GString) names = g_string_new(NULL);
+    for (int step = 0; !state->is_end && step < 100; step++) {
+        struct answer *answer;
+        struct yk_op *op = op_new(bench, (struct yk_request){.op = YK_OP_SCAN}, &answer);
+        op->scan = state;
+        yk_lane_submit(bench->lane, op);
+        pump(bench);
+        g_assert_cmpuint(answer->result, ==, YK_OK);
+        add_name(names, state);
+    }
+    g_assert_true(state->is_end);
+    yk_scan_state_free(state);
+    g_auto(GStrv) words = g_strsplit(names->str, " ", 0);
+    for (size_t i = 1; words[0] != NULL && words[i] != NULL && *words[i] != '\0'; i++) {
+        for (size_t k = i; k > 0 && strcmp(words[k - 1], words[k]) > 0; k--) {
+            char *word = words[k];
+            words[k] = words[k - 1];
+            words[k - 1] = word;
+        }
+    }
+    return g_strjoinv(" ", words);
+}
+
+static void
+test_scan(gconstpointer mode)
+{
+    static const uint64_t sizes[] = {1, 60, 10000};
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "flushed", "1", 0);
+    pump(&bench);
+    flush(&bench, 0);
+    store(&bench, YK_MODE_SET, "b", "2", 1000);
+    store(&bench, YK_MODE_SET, "a", "3", 0);
+    store(&bench, YK_MODE_SET, "expired", "4", 100);
+    store(&bench, YK_MODE_SET, "c", "5", 0);
+    pump(&bench);
+    bench.now_ms += 100;
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, 5);
+    for (size_t i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        g_autofree char *values = scan_all(&bench, sizes[i], true);
+        g_autofree char *names = scan_all(&bench, sizes[i], false);
+        g_assert_cmpstr(values, ==, "a=3 b=2 c=5 ");
+        g_assert_cmpstr(names, ==, "a= b= c= ");
+    }
+    bench_close(&bench);
+}
+
+static void
+test_scan_error(gconstpointer mode)
+{
+    struct bench bench;
+    struct answer *answer;
+    struct yk_scan_state *state = yk_scan_state_new(100, 1000, true);
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    stub.scan_result = YK_EIO;
+    struct yk_op *op = op_new(&bench, (struct yk_request){.op = YK_OP_SCAN}, &answer);
+    op->scan = state;
+    yk_lane_submit(bench.lane, op);
+    pump(&bench);
+    g_assert_cmpuint(answer->result, ==, YK_EIO);
+    g_assert_cmpuint(state->chunk_used, ==, 0);
+    yk_scan_state_free(state);
+    bench_close(&bench);
+}
+
+static void
+sweep_all(struct bench *bench)
+{
+    for (int i = 0; i < 1000 && yk_lane_has_to_sweep(bench->lane); i++) {
+        yk_lane_sweep(bench->lane, bench->now_ms);
+        pump(bench);
+    }
+}
+
+static void
+test_sweep(gconstpointer mode)
+{
+    enum { N = 2000 };
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    sweep_all(&bench);
+    g_assert_false(yk_lane_has_to_sweep(bench.lane));
+    for (int i = 0; i < N; i++) {
+        g_autofree char *key = g_strdup_printf("key%d", i);
+        store(&bench, YK_MODE_SET, key, "value", i % 2 == 0 ? 100 : 0);
+    }
+    pump(&bench);
+    g_assert_true(yk_lane_has_to_sweep(bench.lane));
+    bench.now_ms += 99;
+    for (int i = 0; i < 100; i++) {
+        yk_lane_sweep(bench.lane, bench.now_ms);
+        pump(&bench);
+    }
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, N);
+    g_assert_true(yk_lane_has_to_sweep(bench.lane));
+    bench.now_ms += 1;
+    sweep_all(&bench);
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, N / 2);
+    g_assert_false(yk_lane_has_to_sweep(bench.lane));
+    assert_value(&bench, "key1", "value");
+    flush(&bench, 0);
+    pump(&bench);
+    sweep_all(&bench);
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, 0);
+    bench_close(&bench);
+}
+
+/* What a flush to come makes absent is dropped too, once somebody has looked. */
+static void
+test_sweep_later(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    store(&bench, YK_MODE_SET, "b", "1", 0);
+    flush(&bench, 500);
+    pump(&bench);
+    sweep_all(&bench);
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, 2);
+    bench.now_ms += 500;
+    assert_value(&bench, "a", NULL);
+    sweep_all(&bench);
+    g_assert_cmpint(g_tree_nnodes(stub.records), ==, 0);
+    bench_close(&bench);
+}
+
+/* Swept while its key is written: the new record stays. And an engine that dropped the record by
+ * itself between the sweep's look and its second one. */
+static void
+test_sweep_races(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 100);
+    store(&bench, YK_MODE_SET, "b", "1", 100);
+    pump(&bench);
+    bench.now_ms += 200;
+    ask(&bench, YK_OP_TOUCH, "a");
+    store(&bench, YK_MODE_SET, "a", "2", 0);
+    yk_lane_sweep(bench.lane, bench.now_ms);
+    store(&bench, YK_MODE_APPEND, "a", "3", 0);
+    stub.forgets_first = true;
+    pump(&bench);
+    stub.forgets_first = false;
+    sweep_all(&bench);
+    assert_value(&bench, "b", NULL);
+    g_assert_cmpint(g_tree_nnodes(stub.records), <=, 1);
+    bench_close(&bench);
+}
+
+/* -- Engines that err. -- */
+
+static void
+test_answers(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    stub.answers_twice = stub.answers_outside = true;
+    struct answer *appended = store(&bench, YK_MODE_APPEND, "a", "2", 0);
+    struct answer *got[] = {ask(&bench, YK_OP_GET, "a"), ask(&bench, YK_OP_GET, "b")};
+    pump(&bench);
+    g_assert_cmpuint(appended->result, ==, YK_OK);
+    g_assert_cmpuint(got[0]->result, ==, YK_OK);
+    g_assert_cmpuint(got[1]->result, ==, YK_ENOTFOUND);
+    assert_value(&bench, "a", "12");
+    stub.answers_twice = stub.answers_outside = false;
+    stub.answers_not = true;
+    appended = store(&bench, YK_MODE_APPEND, "a", "3", 0);
+    got[0] = ask(&bench, YK_OP_GET, "a");
+    pump(&bench);
+    g_assert_cmpuint(appended->result, ==, YK_EFAULT); /* surely not done, unlike EIO */
+    g_assert_cmpuint(got[0]->result, ==, YK_EIO);
+    stub.get_result = YK_ECORRUPT;
+    appended = store(&bench, YK_MODE_APPEND, "a", "3", 0);
+    got[0] = ask(&bench, YK_OP_GET, "a");
+    pump(&bench);
+    g_assert_cmpuint(appended->result, ==, YK_ECORRUPT);
+    g_assert_cmpuint(got[0]->result, ==, YK_ECORRUPT);
+    stub.answers_not = false; /* all were answered, and then the call failed: the answers count */
+    assert_value(&bench, "a", "12");
+    stub.get_result = YK_OK;
+    assert_value(&bench, "a", "12");
+    bench_close(&bench);
+}
+
+static void
+test_damaged(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    struct answer *probe;
+    struct yk_op *op =
+        op_new(&bench, (struct yk_request){.op = YK_OP_GET, .key = yk_slice_of_text("a")}, &probe);
+    uint8_t *key = g_malloc(5);
+    memcpy(key, (uint8_t[]){(uint8_t)(op->slot >> 8), (uint8_t)op->slot, 0, 0, 'a'}, 5);
+    int prefix = stub.mode == MODE_INLINE ? 0 : 4;
+    g_tree_replace(stub.records, g_bytes_new(key + 4 - prefix, (gsize)prefix + 1),
+                   g_bytes_new("\1\0garbage", 9));
+    g_free(key);
+    yk_lane_submit(bench.lane, op);
+    struct answer *appended = store(&bench, YK_MODE_APPEND, "a", "2", 0);
+    pump(&bench);
+    g_assert_cmpuint(probe->result, ==, YK_ECORRUPT);
+    g_assert_cmpuint(appended->result, ==, YK_ECORRUPT);
+    struct answer *set = store(&bench, YK_MODE_SET, "a", "3", 0); /* heals it */
+    pump(&bench);
+    g_assert_cmpuint(set->result, ==, YK_OK);
+    assert_value(&bench, "a", "3");
+    bench_close(&bench);
+}
+
+/* -- What depends on the mode. -- */
+
+static void
+test_kept_max(gconstpointer mode)
+{
+    struct bench bench;
+    g_autofree char *value = g_strnfill(900, 'v');
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", value, 0);
+    pump(&bench);
+    struct answer *got = ask(&bench, YK_OP_GET, "a");
+    pump(&bench);
+    g_assert_cmpuint(got->result, ==, YK_EBUSY);
+    g_assert_cmpuint(got->number, >=, 900);
+    g_assert_cmpuint(got->number, <=, 900 + YK_RECORD_OVERHEAD_MAX);
+    struct answer *again;
+    struct yk_op *op =
+        op_new(&bench, (struct yk_request){.op = YK_OP_GET, .key = yk_slice_of_text("a")}, &again);
+    op->kept_max = got->number;
+    yk_lane_submit(bench.lane, op);
+    pump(&bench);
+    g_assert_cmpuint(again->result, ==, YK_OK);
+    g_assert_cmpstr(again->value->str, ==, value);
+    bench_close(&bench);
+}
+
+static void
+test_no_room(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    bench.has_no_room = true;
+    struct answer *got = ask(&bench, YK_OP_GET, "a");
+    struct answer *appended = store(&bench, YK_MODE_APPEND, "a", "2", 0);
+    pump(&bench);
+    g_assert_nonnull(bench.given_back);
+    g_assert_cmpuint(got->n_done, ==, 0);
+    g_assert_cmpuint(appended->result, ==, YK_OK);
+    g_assert_true(yk_lane_is_idle(bench.lane));
+    bench.has_no_room = false;
+    yk_lane_submit(bench.lane, bench.given_back);
+    pump(&bench);
+    g_assert_cmpstr(got->value->str, ==, "12");
+    bench_close(&bench);
+}
+
+/* Reads in one batch with a write see what was committed before it. */
+static void
+test_reads_committed(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    stub.refused = "no";
+    struct answer *set = store(&bench, YK_MODE_SET, "a", "no", 0);
+    struct answer *got = ask(&bench, YK_OP_GET, "a");
+    pump(&bench);
+    g_assert_cmpuint(set->result, ==, YK_ENOSPACE);
+    g_assert_cmpstr(got->value->str, ==, "1"); /* never what was refused */
+    bench_close(&bench);
+}
+
+static void
+test_stats(gconstpointer mode)
+{
+    struct bench bench;
+    struct yk_figures figures = {.n = 0};
+    struct answer *answer;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    store(&bench, YK_MODE_SET, "b", "1", 0);
+    pump(&bench);
+    struct yk_op *op = op_new(&bench, (struct yk_request){.op = YK_OP_STATS}, &answer);
+    op->figures = &figures;
+    yk_lane_submit(bench.lane, op);
+    pump(&bench);
+    g_assert_cmpuint(yk_figures_get(&figures, "records"), ==, 2);
+    bench_close(&bench);
+}
+
+static void
+add(const char *name, enum mode from, enum mode to, GTestDataFunc test)
+{
+    static const char *const names[] = {"inline", "prefix", "blocking", "async", "async-early"};
+    for (int mode = (int)from; mode <= (int)to; mode++) {
+        g_autofree char *path = g_strdup_printf("/lane/%s/%s", names[mode], name);
+        g_test_add_data_func(path, GINT_TO_POINTER(mode), test);
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_set_nonfatal_assertions();
+    add("pipeline", 0, N_MODES - 1, test_pipeline);
+    add("random", 0, N_MODES - 1, test_random);
+    add("many", 0, N_MODES - 1, test_many);
+    add("refused", 0, N_MODES - 1, test_refused);
+    add("deferred", 0, N_MODES - 1, test_deferred);
+    add("stopped", 0, N_MODES - 1, test_stopped);
+    add("flush", 0, N_MODES - 1, test_flush);
+    add("flush-twice", 0, N_MODES - 1, test_flush_twice);
+    add("expiry", 0, N_MODES - 1, test_expiry);
+    add("touch", 0, N_MODES - 1, test_touch);
+    add("scan", 0, N_MODES - 1, test_scan);
+    add("scan-error", 0, N_MODES - 1, test_scan_error);
+    add("sweep", 0, N_MODES - 1, test_sweep);
+    add("sweep-later", 0, N_MODES - 1, test_sweep_later);
+    add("sweep-races", 0, N_MODES - 1, test_sweep_races);
+    add("answers", 0, N_MODES - 1, test_answers);
+    add("damaged", 0, N_MODES - 1, test_damaged);
+    add("kept-max", MODE_BLOCKING, N_MODES - 1, test_kept_max);
+    add("no-room", MODE_INLINE, MODE_PREFIX, test_no_room);
+    add("reads-committed", 0, N_MODES - 1, test_reads_committed);
+    add("stats", 0, N_MODES - 1, test_stats);
+    return g_test_run();
+}

@@ -1,0 +1,782 @@
+/* The memory engine through its plugin struct, beside a plain hash table. */
+#include <config.h>
+
+#include <yakumo/backend.h>
+
+#include <stdlib.h>
+
+#include <glib.h>
+
+#include "core/base/hash.h"
+#include "core/base/random.h"
+#include "core/base/world.h"
+#include "core/store/budget.h"
+#include "core/store/scan.h"
+
+extern const struct yk_plugin memory_LTX_yk_plugin;
+
+/* -- A host that counts. -- */
+
+static struct {
+    int64_t n_allocs;  /* alive */
+    uint32_t fails_in; /* 1: the next one fails; 0: none does */
+} heap;
+
+static void *
+heap_resize(void *arg, void *memory, size_t size)
+{
+    if (heap.fails_in > 0 && --heap.fails_in == 0) {
+        return NULL;
+    }
+    heap.n_allocs += memory == NULL ? 1 : 0;
+    return realloc(memory, size);
+}
+
+static void
+heap_release(void *arg, void *memory)
+{
+    heap.n_allocs -= memory != NULL ? 1 : 0;
+    free(memory);
+}
+
+static void
+no_log(void *arg, enum yk_log_level level, const char *from, const char *line)
+{
+}
+
+static const struct yk_world world = {
+    .log = no_log, .resize = heap_resize, .release = heap_release};
+
+/* -- Engines. -- */
+
+enum { LANES_MAX = 16 };
+
+struct bench {
+    const struct yk_backend_ops *ops;
+    struct yk_plugin_host host;
+    struct yk_shared_budget budget;
+    uint32_t n_lanes;
+    void *lanes[LANES_MAX];
+};
+
+static enum yk_err
+lane_open(struct bench *bench, uint32_t lane, bool may_evict, void **ret_self)
+{
+    struct yk_backend_place place = {.struct_size = sizeof(place),
+                                     .lane = lane,
+                                     .n_lanes = bench->n_lanes,
+                                     .n_slots = 16,
+                                     .bucket = "b",
+                                     .budget = &bench->budget.budget,
+                                     .seed = 99,
+                                     .may_evict = may_evict};
+    enum yk_err result = bench->ops->life.create(&bench->host.host, ret_self);
+    if (result != YK_OK) {
+        return result;
+    }
+    result = bench->ops->open(*ret_self, &place);
+    if (result != YK_OK) {
+        bench->ops->life.destroy(*ret_self);
+    }
+    return result;
+}
+
+static void
+bench_open(struct bench *bench, uint64_t size_max, uint32_t n_lanes, bool may_evict)
+{
+    heap.fails_in = 0;
+    heap.n_allocs = 0;
+    *bench = (struct bench){.ops = memory_LTX_yk_plugin.ops, .n_lanes = n_lanes};
+    yk_plugin_host_init(&bench->host, &world, "memory");
+    yk_budget_init(&bench->budget, size_max);
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        g_assert_cmpint(lane_open(bench, i, may_evict, &bench->lanes[i]), ==, YK_OK);
+    }
+}
+
+static void
+bench_done(struct bench *bench)
+{
+    for (uint32_t i = 0; i < bench->n_lanes; i++) {
+        bench->ops->close(bench->lanes[i]);
+        bench->ops->life.destroy(bench->lanes[i]);
+    }
+    g_assert_cmpint(heap.n_allocs, ==, 0);
+    g_assert_cmpuint(bench->budget.taken, ==, 0);
+}
+
+static struct yk_key
+key_of(const char *text, uint16_t slot)
+{
+    return (struct yk_key){.data = (const uint8_t *)text,
+                           .size = (uint32_t)strlen(text),
+                           .slot = slot,
+                           .hash = yk_hash(yk_slice_of_text(text))};
+}
+
+static enum yk_err
+put_slice(struct bench *bench, uint32_t lane, struct yk_key key, struct yk_slice value)
+{
+    struct yk_change change = {.key = key, .kind = YK_CHANGE_PUT, .value = value};
+    enum yk_err result = bench->ops->admit(bench->lanes[lane], &change);
+    if (result == YK_OK) {
+        g_assert_cmpint(bench->ops->apply(bench->lanes[lane], &change, 1, NULL), ==, YK_OK);
+    }
+    return result;
+}
+
+static enum yk_err
+put(struct bench *bench, const char *key, const char *value)
+{
+    return put_slice(bench, 0, key_of(key, 0), yk_slice_of_text(value));
+}
+
+static void
+drop(struct bench *bench, uint32_t lane, struct yk_key key)
+{
+    struct yk_change change = {.key = key, .kind = YK_CHANGE_DELETE};
+    g_assert_cmpint(bench->ops->admit(bench->lanes[lane], &change), ==, YK_OK);
+    g_assert_cmpint(bench->ops->apply(bench->lanes[lane], &change, 1, NULL), ==, YK_OK);
+}
+
+static void
+take_value(void *arg, uint32_t index, enum yk_err result, struct yk_slice value)
+{
+    GString **got = arg;
+    g_assert_cmpuint(index, ==, 0);
+    if (result == YK_OK) {
+        *got = g_string_new_len(value.data, (gssize)value.size);
+    }
+}
+
+/* NULL: absent. */
+static GString *
+get(struct bench *bench, uint32_t lane, struct yk_key key)
+{
+    GString *got = NULL;
+    g_assert_cmpint(bench->ops->get(bench->lanes[lane], &key, 1, take_value, &got, NULL), ==,
+                    YK_OK);
+    return got;
+}
+
+static void
+assert_value(struct bench *bench, struct yk_key key, const char *value)
+{
+    GString *got = get(bench, 0, key);
+    g_assert_cmpstr(got != NULL ? got->str : NULL, ==, value);
+    if (got != NULL) {
+        g_string_free(got, TRUE);
+    }
+}
+
+static uint64_t
+count(struct bench *bench, uint32_t lane)
+{
+    uint64_t records = 0;
+    g_assert_cmpint(bench->ops->count(bench->lanes[lane], &records), ==, YK_OK);
+    return records;
+}
+
+static void
+take_figure(void *arg, const char *name, uint64_t number)
+{
+    struct yk_figure *figure = arg;
+    if (strcmp(figure->name, name) == 0) {
+        figure->number += number;
+    }
+}
+
+static uint64_t
+figure(struct bench *bench, const char *name)
+{
+    struct yk_figure wanted = {.number = 0};
+    g_strlcpy(wanted.name, name, sizeof(wanted.name));
+    for (uint32_t i = 0; i < bench->n_lanes; i++) {
+        bench->ops->stats(bench->lanes[i], take_figure, &wanted);
+    }
+    return wanted.number;
+}
+
+/* -- As a map. -- */
+
+static void
+test_model(void)
+{
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct yk_random random = {seed};
+        struct bench bench;
+        GHashTable *model = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, g_free);
+        bench_open(&bench, seed % 2 == 0 ? 64 * YK_MIB : 0, 1, seed % 3 == 0);
+        for (int i = 0; i < 20000; i++) {
+            g_autofree char *key = g_strdup_printf("%d", (int)yk_random_below(&random, 3000));
+            switch (yk_random_below(&random, i < 10000 ? 4 : 6)) {
+            case 0:
+            case 1: {
+                char *value = g_strnfill(yk_random_below(&random, 50), (char)('a' + i % 26));
+                g_assert_cmpint(put(&bench, key, value), ==, YK_OK);
+                g_hash_table_replace(model, g_strdup(key), value);
+                break;
+            }
+            case 2:
+                assert_value(&bench, key_of(key, 0), g_hash_table_lookup(model, key));
+                break;
+            default:
+                drop(&bench, 0, key_of(key, 0));
+                g_hash_table_remove(model, key);
+                break;
+            }
+            if (i % 1000 == 0) {
+                g_assert_cmpuint(count(&bench, 0), ==, g_hash_table_size(model));
+            }
+        }
+        for (int i = 0; i < 3000; i++) {
+            g_autofree char *key = g_strdup_printf("%d", i);
+            assert_value(&bench, key_of(key, 0), g_hash_table_lookup(model, key));
+        }
+        g_hash_table_destroy(model);
+        bench_done(&bench);
+    }
+}
+
+/* Slot and generation are part of the key; and keys with the same hash are told apart. */
+static void
+test_same_hash(void)
+{
+    struct bench bench;
+    struct yk_key keys[] = {key_of("a", 1), key_of("a", 2), key_of("a", 1), key_of("b", 1),
+                            key_of("ab", 1)};
+    bench_open(&bench, 0, 1, false);
+    keys[2].generation = 7;
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        char value[] = {(char)('0' + i), '\0'};
+        keys[i].hash = keys[0].hash;
+        g_assert_cmpint(put_slice(&bench, 0, keys[i], yk_slice_of_text(value)), ==, YK_OK);
+    }
+    g_assert_cmpuint(count(&bench, 0), ==, G_N_ELEMENTS(keys));
+    drop(&bench, 0, keys[1]);
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        const char value[] = {(char)('0' + i), '\0'};
+        assert_value(&bench, keys[i], i == 1 ? NULL : value);
+    }
+    bench_done(&bench);
+}
+
+/* What is admitted in one order and applied in it, with deletions of the same keys between. */
+static void
+test_batches(void)
+{
+    struct yk_random random = {4};
+    struct bench bench;
+    bench_open(&bench, 0, 1, false);
+    for (int round = 0; round < 200; round++) {
+        struct yk_change changes[50];
+        char keys[50][8], values[50][16];
+        uint32_t n = 1 + (uint32_t)yk_random_below(&random, 50);
+        for (uint32_t i = 0; i < n; i++) {
+            g_snprintf(keys[i], sizeof(keys[i]), "%u", i);
+            g_snprintf(values[i], sizeof(values[i]), "%d.%u", round, i);
+            changes[i] = (struct yk_change){
+                .key = key_of(keys[i], 0),
+                .kind = yk_random_below(&random, 3) == 0 ? YK_CHANGE_DELETE : YK_CHANGE_PUT,
+                .value = yk_slice_of_text(values[i])};
+            g_assert_cmpint(bench.ops->admit(bench.lanes[0], &changes[i]), ==, YK_OK);
+        }
+        g_assert_cmpint(bench.ops->apply(bench.lanes[0], changes, n, NULL), ==, YK_OK);
+        for (uint32_t i = 0; i < n; i++) {
+            assert_value(&bench, changes[i].key,
+                         changes[i].kind == YK_CHANGE_PUT ? values[i] : NULL);
+        }
+    }
+    struct yk_change change = {.key = key_of("k", 0), .kind = YK_CHANGE_PUT};
+    g_assert_cmpint(bench.ops->admit(bench.lanes[0], &change), ==, YK_OK); /* freed by close */
+    bench_done(&bench);
+}
+
+static void
+test_not_admitted(void)
+{
+    struct bench bench;
+    struct yk_change change = {.key = key_of("k", 0), .kind = YK_CHANGE_PUT};
+    bench_open(&bench, 0, 1, false);
+    g_assert_cmpint(bench.ops->apply(bench.lanes[0], &change, 1, NULL), ==, YK_EINVALID);
+    g_assert_cmpuint(count(&bench, 0), ==, 0);
+    bench_done(&bench);
+}
+
+static void
+test_slots(void)
+{
+    struct bench bench;
+    uint64_t records;
+    bench_open(&bench, YK_MIB, 1, true);
+    for (int i = 0; i < 300; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        struct yk_key key = key_of(text, (uint16_t)(i % 3));
+        key.generation = (uint16_t)(i % 2);
+        g_assert_cmpint(put_slice(&bench, 0, key, yk_slice_of("v", 1)), ==, YK_OK);
+    }
+    uint64_t used = figure(&bench, "bytes");
+    g_assert_cmpint(bench.ops->count_slot(bench.lanes[0], 1, &records), ==, YK_OK);
+    g_assert_cmpuint(records, ==, 100);
+    g_assert_cmpint(bench.ops->wipe_slot(bench.lanes[0], 1, 1), ==, YK_OK);
+    g_assert_cmpint(bench.ops->count_slot(bench.lanes[0], 1, &records), ==, YK_OK);
+    g_assert_cmpuint(records, ==, 50);
+    g_assert_cmpuint(count(&bench, 0), ==, 250);
+    g_assert_cmpuint(figure(&bench, "bytes"), <, used);
+    g_assert_cmpint(bench.ops->count_slot(bench.lanes[0], 9, &records), ==, YK_OK);
+    g_assert_cmpuint(records, ==, 0);
+    struct yk_key kept = key_of("1", 1), wiped = key_of("4", 1);
+    kept.generation = 1;
+    assert_value(&bench, kept, "v");
+    assert_value(&bench, wiped, NULL);
+    bench_done(&bench);
+}
+
+/* -- Scans. -- */
+
+struct collector {
+    GHashTable *seen;  /* key text */
+    uint32_t n, n_max; /* of this step */
+    uint16_t slot;     /* UINT16_MAX: any */
+};
+
+static bool
+collect(void *arg, const struct yk_key *key, struct yk_slice value)
+{
+    struct collector *collector = arg;
+    if (collector->n >= collector->n_max) {
+        return false;
+    }
+    g_assert_true(collector->slot == UINT16_MAX || collector->slot == key->slot);
+    g_hash_table_add(collector->seen, g_strdup_printf("%u.%u.%.*s", key->slot, key->generation,
+                                                      (int)key->size, (const char *)key->data));
+    collector->n++;
+    return true;
+}
+
+static bool
+scan_step(struct bench *bench, struct collector *collector, struct yk_cursor *cursor,
+          uint64_t bytes_max, const uint64_t *slots)
+{
+    bool is_end;
+    struct yk_scan scan = {
+        .struct_size = sizeof(scan), .n_slots = 64, .slots = slots, .bytes_max = bytes_max};
+    collector->n = 0;
+    g_assert_cmpint(
+        bench->ops->scan(bench->lanes[0], &scan, cursor, collect, collector, &is_end, NULL), ==,
+        YK_OK);
+    g_assert_cmpuint(cursor->size, <=, cursor->size_max);
+    return is_end;
+}
+
+/* Keys that stay are seen whatever comes and goes between the steps, with the table growing. */
+static void
+test_scan(void)
+{
+    static const uint64_t sizes[] = {1, 100, 2000};
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        struct yk_random random = {seed};
+        struct bench bench;
+        uint8_t data[64];
+        struct yk_cursor cursor = {sizeof(cursor), 0, sizeof(data), data};
+        struct collector collector = {.n_max = seed % 4 == 0 ? 1 : UINT32_MAX, .slot = UINT16_MAX};
+        uint32_t n_steps = 0;
+        bench_open(&bench, 0, 1, false);
+        collector.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+        for (int i = 0; i < 500; i++) {
+            g_autofree char *key = g_strdup_printf("stays%d", i);
+            g_assert_cmpint(put(&bench, key, "value"), ==, YK_OK);
+        }
+        while (!scan_step(&bench, &collector, &cursor, sizes[seed % 3], NULL)) {
+            g_assert_cmpuint(++n_steps, <, 20000);
+            for (int i = 0; i < 5 && n_steps < 400; i++) {
+                g_autofree char *key =
+                    g_strdup_printf("goes%d", (int)yk_random_below(&random, 3000));
+                if (yk_random_below(&random, 3) > 0) {
+                    g_assert_cmpint(put(&bench, key, "v"), ==, YK_OK);
+                } else {
+                    drop(&bench, 0, key_of(key, 0));
+                }
+            }
+            g_autofree char *again = g_strdup_printf("stays%d", (int)yk_random_below(&random, 500));
+            g_assert_cmpint(put(&bench, again, "again"), ==, YK_OK);
+        }
+        for (int i = 0; i < 500; i++) {
+            g_autofree char *key = g_strdup_printf("0.0.stays%d", i);
+            g_assert_true(g_hash_table_contains(collector.seen, key));
+        }
+        g_hash_table_destroy(collector.seen);
+        bench_done(&bench);
+    }
+}
+
+/* One key in several slots and generations: all have one hash, and a step may end between them. */
+static void
+test_scan_same_hash(void)
+{
+    struct bench bench;
+    uint8_t data[64];
+    struct yk_cursor cursor = {sizeof(cursor), 0, sizeof(data), data};
+    struct collector collector = {.n_max = UINT32_MAX, .slot = UINT16_MAX};
+    uint32_t n_steps = 0;
+    bench_open(&bench, 0, 1, false);
+    collector.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (uint16_t i = 0; i < 6; i++) {
+        struct yk_key key = key_of("k", (uint16_t)(i / 2));
+        key.generation = i % 2;
+        g_assert_cmpint(put_slice(&bench, 0, key, yk_slice_of("v", 1)), ==, YK_OK);
+    }
+    while (!scan_step(&bench, &collector, &cursor, 1, NULL)) {
+        g_assert_cmpuint(++n_steps, <, 1000);
+    }
+    g_assert_cmpuint(g_hash_table_size(collector.seen), ==, 6);
+    g_hash_table_destroy(collector.seen);
+    bench_done(&bench);
+}
+
+static void
+test_scan_slots(void)
+{
+    struct bench bench;
+    uint8_t data[64];
+    struct yk_cursor cursor = {sizeof(cursor), 0, sizeof(data), data};
+    struct collector collector = {.n_max = UINT32_MAX, .slot = 5};
+    uint64_t slots = 1ull << 5;
+    bench_open(&bench, 0, 1, false);
+    collector.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    g_assert_true(scan_step(&bench, &collector, &cursor, 1, NULL)); /* nothing there */
+    cursor.size = 0;
+    for (int i = 0; i < 100; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        g_assert_cmpint(put_slice(&bench, 0, key_of(key, (uint16_t)(i % 10)), yk_slice_of("v", 1)),
+                        ==, YK_OK);
+    }
+    for (int i = 0; i < 1000 && !scan_step(&bench, &collector, &cursor, 1, &slots); i++) {
+    }
+    g_assert_cmpuint(g_hash_table_size(collector.seen), ==, 10);
+    collector.n_max = 0; /* who takes nothing gets no further, and loses nothing */
+    cursor.size = 0;
+    for (int i = 0; i < 10; i++) {
+        g_assert_false(scan_step(&bench, &collector, &cursor, 1000, &slots));
+    }
+    g_hash_table_remove_all(collector.seen);
+    collector.n_max = 3;
+    for (int i = 0; i < 1000 && !scan_step(&bench, &collector, &cursor, 10000, &slots); i++) {
+    }
+    g_assert_cmpuint(g_hash_table_size(collector.seen), ==, 10);
+    g_hash_table_destroy(collector.seen);
+    bench_done(&bench);
+}
+
+/* -- Memory. -- */
+
+/* Never above the bound, and what the engine says it used is what was taken at least. */
+static void
+check_bounds(struct bench *bench)
+{
+    g_assert_cmpuint(bench->budget.taken, <=, yk_budget_max(&bench->budget));
+    g_assert_cmpuint(figure(bench, "bytes"), <=, bench->budget.taken);
+}
+
+static void
+test_evict(gconstpointer lanes)
+{
+    struct yk_random random = {8};
+    struct bench bench;
+    uint32_t n_lanes = GPOINTER_TO_UINT(lanes);
+    uint64_t n_puts = 0, n_replaced = 0, n_left = 0;
+    bench_open(&bench, 4 * YK_MIB, n_lanes, true);
+    for (int i = 0; i < 60000; i++) {
+        g_autofree char *text = g_strdup_printf("%d", (int)yk_random_below(&random, 30000));
+        struct yk_key key = key_of(text, 0);
+        uint32_t lane = (uint32_t)(key.hash >> 32) % n_lanes;
+        uint64_t before = count(&bench, lane), evicted = figure(&bench, "evictions");
+        uint8_t value[2000];
+        size_t size = yk_random_below(&random, yk_random_below(&random, 10) == 0 ? 2000 : 100);
+        memset(value, 'v', size);
+        g_assert_cmpint(put_slice(&bench, lane, key, yk_slice_of(value, size)), ==, YK_OK);
+        GString *got = get(&bench, lane, key);
+        g_assert_nonnull(got); /* admitted, so it is there */
+        g_assert_cmpuint(got->len, ==, size);
+        g_string_free(got, TRUE);
+        evicted = figure(&bench, "evictions") - evicted;
+        n_replaced += before + 1 - evicted - count(&bench, lane);
+        n_puts++;
+        check_bounds(&bench);
+    }
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        n_left += count(&bench, i);
+    }
+    g_assert_cmpuint(figure(&bench, "evictions"), >, 0);
+    g_assert_cmpuint(n_puts - n_replaced, ==, figure(&bench, "evictions") + n_left);
+    g_assert_cmpuint(figure(&bench, "bytes"), >, 2 * YK_MIB); /* not half empty either */
+    bench_done(&bench);
+}
+
+/* A batch that is admitted before any of it is applied outlives the evictions that it causes. */
+static void
+test_evict_batch(void)
+{
+    enum { N = 256, SIZE = 1000 };
+    struct bench bench;
+    struct yk_change changes[N];
+    char keys[N][16];
+    static const uint8_t value[SIZE];
+    bench_open(&bench, YK_MIB, 1, true);
+    for (int round = 0; round < 20; round++) {
+        for (int i = 0; i < N; i++) {
+            g_snprintf(keys[i], sizeof(keys[i]), "%d.%d", round, i);
+            changes[i] = (struct yk_change){.key = key_of(keys[i], 0),
+                                            .kind = YK_CHANGE_PUT,
+                                            .value = yk_slice_of(value, SIZE)};
+            g_assert_cmpint(bench.ops->admit(bench.lanes[0], &changes[i]), ==, YK_OK);
+            check_bounds(&bench);
+        }
+        g_assert_cmpint(bench.ops->apply(bench.lanes[0], changes, N, NULL), ==, YK_OK);
+        for (int i = 0; i < N; i++) {
+            GString *got = get(&bench, 0, changes[i].key);
+            g_assert_nonnull(got);
+            g_string_free(got, TRUE);
+        }
+    }
+    g_assert_cmpuint(figure(&bench, "evictions"), >, 0);
+    bench_done(&bench);
+}
+
+/* What is read again and again outlives a flood of what is not. */
+static void
+test_evict_hot(void)
+{
+    struct bench bench;
+    uint32_t n_lost = 0;
+    bench_open(&bench, YK_MIB, 1, true);
+    for (int i = 0; i < 50000; i++) {
+        g_autofree char *flood = g_strdup_printf("flood%d", i);
+        g_autofree char *hot = g_strdup_printf("hot%d", i % 100);
+        g_assert_cmpint(put(&bench, flood, "0123456789"), ==, YK_OK);
+        GString *got = get(&bench, 0, key_of(hot, 0));
+        if (got != NULL) {
+            g_string_free(got, TRUE);
+        } else {
+            n_lost++;
+            g_assert_cmpint(put(&bench, hot, "x"), ==, YK_OK);
+        }
+    }
+    g_assert_cmpuint(n_lost, <, 300); /* 100 of them are the first of each */
+    bench_done(&bench);
+}
+
+static void
+test_refuse(void)
+{
+    enum { SIZE = 1000 };
+    struct bench bench;
+    static const uint8_t value[SIZE];
+    int n = 0;
+    bench_open(&bench, YK_MIB, 1, false);
+    for (int round = 0; round < 5; round++) {
+        int n_before = n;
+        g_autofree char *key = NULL;
+        for (n = 0;; n++) {
+            g_free(key);
+            key = g_strdup_printf("%d", n);
+            if (put_slice(&bench, 0, key_of(key, 0), yk_slice_of(value, SIZE)) != YK_OK) {
+                break;
+            }
+            check_bounds(&bench);
+        }
+        g_assert_cmpint(n, >, 850);
+        g_assert_cmpint(n, <, 1048);
+        g_assert_true(round == 0 || n == n_before); /* nothing was lost on the way */
+        g_assert_cmpuint(count(&bench, 0), ==, (uint64_t)n);
+        g_assert_cmpuint(figure(&bench, "evictions"), ==, 0);
+        for (int i = 0; i < n; i++) {
+            g_autofree char *old = g_strdup_printf("%d", i);
+            drop(&bench, 0, key_of(old, 0));
+        }
+        g_assert_cmpuint(figure(&bench, "bytes"), ==, 0);
+    }
+    bench_done(&bench);
+}
+
+/* What one lane gives back, another can take. */
+static void
+test_share(void)
+{
+    enum { SIZE = 1000 };
+    static const uint8_t value[SIZE];
+    struct bench bench;
+    bench_open(&bench, 4 * YK_MIB, 4, false);
+    for (uint32_t lane = 0; lane < 4; lane++) {
+        int n = 0;
+        for (;; n++) {
+            g_autofree char *key = g_strdup_printf("%d", n);
+            if (put_slice(&bench, lane, key_of(key, 0), yk_slice_of(value, SIZE)) != YK_OK) {
+                break;
+            }
+        }
+        g_assert_cmpint(n, >, 2200); /* its own eighth, and the common half */
+        for (int i = 0; i < n; i++) {
+            g_autofree char *key = g_strdup_printf("%d", i);
+            drop(&bench, lane, key_of(key, 0));
+        }
+        check_bounds(&bench);
+    }
+    bench_done(&bench);
+}
+
+/* Lowered at run time: changes bring memory down to the new bound. */
+static void
+test_lower(gconstpointer divisor)
+{
+    static const uint8_t value[200];
+    uint64_t size_max = 16 * YK_MIB;
+    struct bench bench;
+    bench_open(&bench, size_max, 2, true);
+    for (int i = 0; i < 160000; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        if (i == 80000) {
+            g_assert_cmpuint(bench.budget.taken, >, size_max / 2);
+            g_assert_cmpint(yk_budget_set_max(&bench.budget, size_max / GPOINTER_TO_UINT(divisor)),
+                            ==, YK_OK);
+        }
+        g_assert_cmpint(
+            put_slice(&bench, (uint32_t)i % 2, key_of(key, 0), yk_slice_of(value, sizeof(value))),
+            ==, YK_OK);
+    }
+    check_bounds(&bench);
+    bench_done(&bench);
+}
+
+static void
+test_lower_refuses(void)
+{
+    static const uint8_t value[200];
+    struct bench bench;
+    bench_open(&bench, 16 * YK_MIB, 1, false);
+    for (int i = 0; i < 20000; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        g_assert_cmpint(put_slice(&bench, 0, key_of(key, 0), yk_slice_of(value, 200)), ==, YK_OK);
+    }
+    uint64_t records = count(&bench, 0);
+    g_assert_cmpint(yk_budget_set_max(&bench.budget, 4 * YK_MIB), ==, YK_OK);
+    uint32_t n_admitted = 0;
+    for (int i = 0; i < 20000; i++) {
+        g_autofree char *key = g_strdup_printf("new%d", i);
+        n_admitted +=
+            put_slice(&bench, 0, key_of(key, 0), yk_slice_of(value, 200)) == YK_OK ? 1 : 0;
+    }
+    g_assert_cmpuint(count(&bench, 0), ==, records + n_admitted); /* nothing is dropped */
+    g_assert_cmpuint(n_admitted * 300, <, 2 * YK_MIB);
+    bench_done(&bench);
+}
+
+static void
+test_too_small(void)
+{
+    struct bench bench;
+    static uint8_t value[125000];
+    bench_open(&bench, 60, 1, true); /* less than one item */
+    g_assert_cmpint(put(&bench, "k", "v"), ==, YK_ENOMEM);
+    bench_done(&bench);
+    bench_open(&bench, 200000, 4, true);
+    g_assert_cmpint(put(&bench, "k", "v"), ==, YK_OK);
+    g_assert_cmpint(put_slice(&bench, 0, key_of("big", 0), yk_slice_of(value, sizeof(value))), ==,
+                    YK_ENOMEM);
+    check_bounds(&bench);
+    bench_done(&bench);
+}
+
+/* -- Without memory. -- */
+
+static void
+test_alloc_open(void)
+{
+    for (uint32_t n = 1;; n++) {
+        struct bench bench;
+        void *self;
+        bench_open(&bench, YK_MIB, 0, false);
+        bench.n_lanes = 1;
+        heap.fails_in = n;
+        enum yk_err result = lane_open(&bench, 0, true, &self);
+        bool is_over = heap.fails_in > 0;
+        heap.fails_in = 0;
+        if (is_over) {
+            g_assert_cmpint(result, ==, YK_OK);
+            g_assert_cmpuint(n, >, 3);
+            bench.lanes[0] = self;
+            bench_done(&bench);
+            break;
+        }
+        g_assert_cmpint(result, ==, YK_ENOMEM);
+        bench.n_lanes = 0;
+        bench_done(&bench); /* nothing is held: memory, nor budget */
+    }
+}
+
+/* Each allocation on the way to 200 records fails once: the item's is an error, the table's is
+ * not; either way nothing is lost. */
+static void
+test_alloc_put(void)
+{
+    for (uint32_t n = 1;; n++) {
+        struct bench bench;
+        bool is_over;
+        uint32_t n_failed = 0;
+        bench_open(&bench, YK_MIB, 1, true);
+        heap.fails_in = n;
+        for (int i = 0; i < 200; i++) {
+            g_autofree char *key = g_strdup_printf("%d", i);
+            uint64_t bytes = figure(&bench, "bytes");
+            enum yk_err result = put(&bench, key, key);
+            if (result != YK_OK) {
+                g_assert_cmpint(result, ==, YK_ENOMEM);
+                g_assert_cmpuint(figure(&bench, "bytes"), ==, bytes);
+                assert_value(&bench, key_of(key, 0), NULL);
+                n_failed++;
+                g_assert_cmpint(put(&bench, key, key), ==, YK_OK);
+            }
+        }
+        is_over = heap.fails_in > 0;
+        heap.fails_in = 0;
+        g_assert_cmpuint(n_failed, <=, 1);
+        for (int i = 0; i < 200; i++) {
+            g_autofree char *key = g_strdup_printf("%d", i);
+            assert_value(&bench, key_of(key, 0), key);
+        }
+        bench_done(&bench);
+        if (is_over) {
+            g_assert_cmpuint(n, >, 200);
+            break;
+        }
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_set_nonfatal_assertions();
+    g_test_add_func("/memory/model", test_model);
+    g_test_add_func("/memory/same-hash", test_same_hash);
+    g_test_add_func("/memory/batches", test_batches);
+    g_test_add_func("/memory/not-admitted", test_not_admitted);
+    g_test_add_func("/memory/slots", test_slots);
+    g_test_add_func("/memory/scan", test_scan);
+    g_test_add_func("/memory/scan-same-hash", test_scan_same_hash);
+    g_test_add_func("/memory/scan-slots", test_scan_slots);
+    g_test_add_data_func("/memory/evict/1", GUINT_TO_POINTER(1), test_evict);
+    g_test_add_data_func("/memory/evict/2", GUINT_TO_POINTER(2), test_evict);
+    g_test_add_data_func("/memory/evict/16", GUINT_TO_POINTER(16), test_evict);
+    g_test_add_func("/memory/evict/batch", test_evict_batch);
+    g_test_add_func("/memory/evict/hot", test_evict_hot);
+    g_test_add_func("/memory/refuse", test_refuse);
+    g_test_add_func("/memory/share", test_share);
+    g_test_add_data_func("/memory/lower/4", GUINT_TO_POINTER(4), test_lower);
+    g_test_add_data_func("/memory/lower/64", GUINT_TO_POINTER(64), test_lower);
+    g_test_add_func("/memory/lower/refuses", test_lower_refuses);
+    g_test_add_func("/memory/too-small", test_too_small);
+    g_test_add_func("/memory/alloc/open", test_alloc_open);
+    g_test_add_func("/memory/alloc/put", test_alloc_put);
+    return g_test_run();
+}
