@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""Clients that people use, as Debian ships them: memccapable, pymemcache, Cache::Memcached::Fast, gomemcache.
+Each against one worker, two workers, and an engine that is slow.
+
+Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/interop/clients.py [CASE ...]
+"""
+import os
+import random
+import shutil
+import subprocess
+import sys
+import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import yakumo
+from yakumo import Node, equal, skip
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+GOPATH = "/usr/share/gocode"
+DELAY = """
+[bucket default]
+durability = memory
+filters = delay
+[filter delay]
+get = 200us
+apply = 200us
+jitter = 100us
+[frontend memcached]
+listen = 127.0.0.1:0
+[node a]
+workers = 2
+"""
+PLACES = {
+    "one_worker": lambda: Node(options=["node.workers=1"]),
+    "two_workers": lambda: Node(options=["node.workers=2"]),
+    "delay": lambda: Node(DELAY),
+}
+
+
+def run_client(command, **options):
+    """Runs a client program to its end; its output if it fails."""
+    child = yakumo.spawn(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         text=True, errors="replace", **options)
+    try:
+        out, _ = child.communicate(timeout=120 * yakumo.SLOW)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, _ = child.communicate()
+        raise AssertionError(f"{command[0]} did not end: {out}") from None
+    assert child.returncode == 0, f"{command[0]} ended with {child.returncode}:\n{out}"
+    return out
+
+
+def memccapable(node):
+    if shutil.which("memccapable") is None:
+        skip("no memccapable (libmemcached-tools)")
+    out = run_client(["memccapable", "-h", "127.0.0.1", "-p", str(node.port), "-t", str(5 * yakumo.SLOW), "-a"])
+    assert "All tests passed" in out, out
+    equal(out.count("[pass]"), 27, "tests that passed")
+
+
+class Compressed:
+    """A serializer for pymemcache: compresses what is large, and says so in the flags."""
+
+    def serialize(self, key, value):
+        if isinstance(value, bytes) and len(value) > 1000:
+            return zlib.compress(value), 1 << 16
+        return value, 0
+
+    def deserialize(self, key, value, flags):
+        return zlib.decompress(value) if flags & 1 << 16 else value
+
+
+def pymemcache(node):
+    try:
+        import pymemcache.client.base
+        import pymemcache.exceptions
+    except ImportError:
+        skip("no pymemcache (python3-pymemcache)")
+    client = pymemcache.client.base.Client(("127.0.0.1", node.port), timeout=20 * yakumo.SLOW, no_delay=True,
+                                           default_noreply=False, serde=Compressed())
+    value = random.Random(1).randbytes(1 << 20)
+    text = b"abcdefgh" * 100000
+    equal(client.flush_all(), True, "flush_all")
+    equal(client.get("k"), None, "get of nothing")
+    equal(client.set("k", b"value"), True, "set")
+    equal(client.get("k"), b"value", "get")
+    equal(client.add("k", b"x"), False, "add of what is there")
+    equal(client.replace("k", b"second"), True, "replace")
+    equal(client.append("k", b" end"), True, "append")
+    equal(client.prepend("k", b"begin "), True, "prepend")
+    got, cas = client.gets("k")
+    equal(got, b"begin second end", "gets")
+    equal(client.cas("k", b"swapped", cas), True, "cas")
+    equal(client.cas("k", b"again", cas), False, "cas with an old unique")
+    equal(client.cas("nothing", b"x", cas), None, "cas of nothing")
+    equal(client.get("k"), b"swapped", "get after cas")
+    equal(client.set("n", b"41"), True, "set of a number")
+    equal(client.incr("n", 1), 42, "incr")
+    equal(client.decr("n", 50), 0, "decr below 0")
+    equal(client.incr("nothing", 1), None, "incr of nothing")
+    equal(client.set("text", text), True, "set of a compressed value")
+    equal(client.get("text"), text, "get of a compressed value")
+    equal(client.set("large", value[:999999]), True, "set of a large value")
+    equal(client.get("large"), value[:999999], "get of a large value")
+    equal(client.set("empty", b""), True, "set of nothing")
+    equal(client.get("empty"), b"", "get of nothing in it")
+    equal(client.touch("k", 3600), True, "touch")
+    equal(client.touch("nothing", 3600), False, "touch of nothing")
+    many = {f"m{i}": b"%d" % i for i in range(1000)}
+    equal(client.set_many(many), [], "set_many")
+    equal(client.get_many([*many, "nothing"]), many, "get_many")
+    equal(len(client.gets_many(list(many))), 1000, "gets_many")
+    equal(client.delete_many(list(many)), True, "delete_many")
+    equal(client.get_many(list(many)), {}, "get_many after delete_many")
+    equal(client.set("gone", b"v", expire=-1), True, "set of what has ended")
+    equal(client.get("gone"), None, "get of it")
+    equal(client.set("quiet", b"v", noreply=True), True, "set noreply")
+    equal(client.get("quiet"), b"v", "get after it")
+    try:
+        client.set("larger", random.Random(2).randbytes((1 << 20) + 1000))
+        raise AssertionError("a value that is too large was taken")
+    except pymemcache.exceptions.MemcacheServerError:
+        pass
+    equal(client.delete("k"), True, "delete")
+    equal(client.delete("k"), False, "delete of nothing")
+    assert client.version().startswith(b"1.6."), "version"
+    assert client.stats()[b"curr_items"] > 0, "stats"
+    client.quit()
+
+
+def cache_memcached_fast(node):
+    if shutil.which("perl") is None or subprocess.run(
+            ["perl", "-MCache::Memcached::Fast", "-e", "1"], stderr=subprocess.DEVNULL, check=False).returncode:
+        skip("no Cache::Memcached::Fast (libcache-memcached-fast-perl)")
+    out = run_client(["perl", os.path.join(HERE, "fast.pl"), f"127.0.0.1:{node.port}"])
+    assert out.strip().endswith(" calls, 0 wrong"), out
+
+
+go_program = None
+
+
+def build_go_program():
+    """Built once, with everything that go writes in the temporary folder."""
+    global go_program
+    go = shutil.which("go")
+    if go is None:
+        skip("no go (golang-go)")
+    if not os.path.isdir(f"{GOPATH}/src/github.com/bradfitz/gomemcache"):
+        skip("no gomemcache (golang-github-bradfitz-gomemcache-dev)")
+    if go_program is None:
+        program = yakumo.temporary("gomemcache")
+        environment = dict(os.environ, GO111MODULE="off", GOPATH=GOPATH, GOFLAGS="", GOTOOLCHAIN="local",
+                           GOCACHE=os.path.join(yakumo.folder, "go-cache"), CGO_ENABLED="0", HOME=yakumo.folder)
+        run_client([go, "build", "-o", program, os.path.join(HERE, "gomemcache.go")], env=environment)
+        go_program = program
+    return go_program
+
+
+def gomemcache(node):
+    out = run_client([build_go_program(), f"127.0.0.1:{node.port}"])
+    assert out.strip().endswith(" calls, 0 wrong"), out
+
+
+def case(client, place):
+    def run():
+        node = PLACES[place]()
+        client(node)
+        node.client().is_served()
+
+    return f"{client.__name__}_{place}", run
+
+
+yakumo.run(*(case(client, place)
+             for client in (memccapable, pymemcache, cache_memcached_fast, gomemcache) for place in PLACES))
