@@ -11,6 +11,7 @@
 
 enum {
     CHUNK_SIZE_MAX = 1024 * 1024,
+    SCAN_CHAINS_MAX = 16384, /* in one step: most may be empty */
     GHOSTS_MIN = 256,
     GHOSTS_MAX = 65536,
     HITS_MAX = 3,
@@ -574,9 +575,12 @@ memory_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk
     } else {
         move_cursor(cursor, &position, NULL);
     }
-    while (position.chain < memory->table.n_chains &&
+    uint64_t chains_end = position.chain + SCAN_CHAINS_MAX;
+    if (chains_end > memory->table.n_chains) {
+        chains_end = memory->table.n_chains;
+    }
+    while (position.chain < chains_end &&
            scan_chain(memory, scan, cursor, &position, &bytes, fn, arg)) {
-        bytes += sizeof(struct item *);
     }
     *ret_end = position.chain >= memory->table.n_chains;
     return YK_OK;

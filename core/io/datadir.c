@@ -329,21 +329,27 @@ take_lock(struct yk_datadir *datadir, char *error)
     return YK_OK;
 }
 
+/* Before anything is written there. */
+static enum yk_err
+check_foreign(const char *path, char *error)
+{
+    g_autofree char *file = g_build_filename(path, state_name, NULL);
+    struct stat status;
+    return lstat(file, &status) < 0 && errno == ENOENT ? check_empty(path, error) : YK_OK;
+}
+
 static enum yk_err
 open_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *error)
 {
     bool is_new;
     enum yk_err result = read_state(datadir->path, state, &is_new, error);
-    if (result != YK_OK) {
-        return result;
-    }
-    if (!is_new) {
-        return check_state(datadir, state, lanes, error);
+    if (result != YK_OK || !is_new) {
+        return result == YK_OK ? check_state(datadir, state, lanes, error) : result;
     }
     datadir->lanes = lanes;
     new_uuid(datadir->node_id);
     new_uuid(datadir->cluster_id);
-    return check_empty(datadir->path, error);
+    return YK_OK;
 }
 
 static enum yk_err
@@ -354,7 +360,10 @@ open_folder(struct yk_datadir *datadir, uint32_t lanes, const struct yk_datadir_
     if (g_mkdir_with_parents(datadir->path, 0750) < 0) {
         return fail("make the data folder", datadir->path, error);
     }
-    enum yk_err result = take_lock(datadir, error);
+    enum yk_err result = check_foreign(datadir->path, error);
+    if (result == YK_OK) {
+        result = take_lock(datadir, error);
+    }
     if (result == YK_OK) {
         result = open_state(datadir, state, lanes, error);
     }

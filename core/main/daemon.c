@@ -350,6 +350,7 @@ take_over(struct yk_daemon *daemon, struct yk_config *next, char *error)
     }
     struct reload reload = {&daemon->system.world, now, next};
     yk_threads_call(daemon->threads, reload_frontends, &reload);
+    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main", "config reloaded");
     yk_system_set_level(&daemon->system, next->node.log_level);
     yk_config_free(daemon->reloaded);
     daemon->reloaded = next;
@@ -367,9 +368,7 @@ reload(struct yk_daemon *daemon)
     if (result == YK_OK) {
         result = take_over(daemon, next, error);
     }
-    if (result == YK_OK) {
-        yk_log(world, YK_LOG_NOTICE, "main", "config reloaded");
-    } else {
+    if (result != YK_OK) {
         yk_log(world, YK_LOG_ERROR, "main", "config not reloaded, the old one stays: %s", error);
     }
     yk_system_notify("READY=1");

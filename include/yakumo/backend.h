@@ -102,10 +102,11 @@ struct yk_cursor {
 struct yk_scan {
     uint32_t struct_size;
     uint32_t n_slots;
-    const uint64_t
-        *slots; /* bit slot % 64 of word slot / 64: wanted; NULL: all. May be taken as a hint */
-    uint64_t
-        bytes_max; /* stop after about this many bytes of keys and values, at least one record */
+    /* Bit slot % 64 of word slot / 64: wanted; NULL: all. May be taken as a hint. */
+    const uint64_t *slots;
+    /* Stop after about this many bytes of keys and values: at least one record, unless the engine
+     * looked for long and found none. */
+    uint64_t bytes_max;
 };
 
 /* One call that may end later; passed through filters untouched. */
