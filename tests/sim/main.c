@@ -96,6 +96,9 @@ main(int argc, char **argv)
         fprintf(stderr, "sim: %s\n", error->message);
         return 2;
     }
+    if (arguments.tap && getenv("YK_LONG") != NULL) {
+        arguments.count = 5000;
+    }
     if (arguments.seed >= 0) {
         arguments.first = arguments.seed;
         arguments.count = 1;

@@ -1,0 +1,311 @@
+/* Judging: what the engine read becomes an answer, or a change; and how ops end. */
+#include <config.h>
+
+#include "core/replica/machine.h"
+
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+#include "core/base/buffer.h"
+#include "core/store/decide.h"
+
+/* Ends */
+
+static void
+free_errand(struct yk_lane *lane, struct yk_op *op)
+{
+    lane->n_errands--;
+    free(op->pinned);
+    free(op);
+}
+
+/* Hands the key to the next write that waits for it, with what this one left there, if that is
+ * known. */
+static void
+release_key(struct yk_lane *lane, struct yk_op *op, bool is_applied)
+{
+    struct yk_op *next = yk_overlay_release(&lane->overlay, op->entry);
+    if (next == NULL) {
+        return;
+    }
+    struct yk_buffer *left = is_applied ? op->record : op->known;
+    next->is_known = is_applied || op->is_known;
+    if (next->is_known && left != NULL) {
+        yk_buffer_ref(left);
+        next->known = left;
+    }
+    yk_op_queue_push(&lane->queue, next);
+}
+
+static void
+end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply, bool is_applied)
+{
+    struct yk_buffer *held[] = {op->record, op->old, op->known};
+    if (op->entry != NULL) {
+        release_key(lane, op, is_applied);
+    }
+    op->record = op->old = op->known = NULL;
+    op->is_known = false;
+    if (op->is_errand) {
+        free_errand(lane, op);
+    } else {
+        (void)lane->config.sink.done(lane->config.sink.arg, op, reply);
+    }
+    for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++) {
+        yk_buffer_unref(held[i]);
+    }
+}
+
+void
+lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text)
+{
+    struct yk_reply reply = {.struct_size = sizeof(reply), .result = result, .text = text};
+    end_write(lane, op, &reply, false);
+}
+
+void
+lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text)
+{
+    struct yk_reply reply = {.struct_size = sizeof(reply), .result = result, .text = text};
+    (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
+}
+
+const char lane_stopped_text[] = "the storage of this part of the keys has failed; see the log";
+
+/* Judging */
+
+/* Makes the record that the decision asks for; the value's parts go straight behind the head. */
+static struct yk_buffer *
+build_record(struct yk_lane *lane, const struct yk_op *op, struct yk_decision *decision)
+{
+    size_t size = yk_record_size(&decision->record, lane->with_checksum);
+    struct yk_buffer *buffer = yk_buffer_new(size);
+    if (buffer == NULL) {
+        return NULL;
+    }
+    uint8_t *to = buffer->data + size - decision->record.value.size;
+    for (int i = 0; i < 2; i++) {
+        if (decision->parts[i].size > 0) {
+            memcpy(to, decision->parts[i].data, decision->parts[i].size);
+            to += decision->parts[i].size;
+        }
+    }
+    yk_record_encode(&decision->record, lane->with_checksum, op->hash, buffer->data);
+    return buffer;
+}
+
+static void
+accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
+       const struct yk_record *old)
+{
+    struct slot *slot = lane_slot(lane, op->slot);
+    if (slot->sequence == SEQUENCE_MAX) {
+        lane_fail_write(lane, op, YK_ENOSPACE, "the slot has used up its versions");
+        return;
+    }
+    decision->record.version = lane->config.epoch << SEQUENCE_BITS | ++slot->sequence;
+    if (!decision->is_delete) {
+        op->record = build_record(lane, op, decision);
+        if (op->record == NULL) {
+            lane_fail_write(lane, op, YK_ENOMEM, NULL);
+            return;
+        }
+        lane->has_mortals = lane->has_mortals || decision->record.expiry_ms != 0;
+    }
+    op->reply = (struct yk_reply){.struct_size = sizeof(op->reply),
+                                  .result = decision->result,
+                                  .version = yk_record_shown_cas(&decision->record),
+                                  .client_flags = decision->record.client_flags,
+                                  .expiry_ms = decision->record.expiry_ms,
+                                  .number = decision->number};
+    if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->record == NULL && old != NULL) {
+        op->old =
+            yk_buffer_new_copy(old->value); /* read and ended at once: a touch into the past */
+        if (op->old == NULL) {
+            lane_fail_write(lane, op, YK_ENOMEM, NULL);
+            return;
+        }
+    }
+    yk_op_queue_push(&lane->decided, op);
+}
+
+/* An errand drops the record if it has ended by now. */
+static void
+judge_errand(struct yk_lane *lane, struct yk_op *op, const struct yk_record *old)
+{
+    if (old == NULL || lane_sees(lane, op->slot, old)) {
+        lane_fail_write(lane, op, YK_ENOTFOUND, NULL);
+        return;
+    }
+    op->reply.result = YK_OK;
+    yk_op_queue_push(&lane->decided, op);
+}
+
+/* old: the stored record, empty: there is none. */
+void
+lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
+{
+    struct yk_record record;
+    const struct yk_record *seen = NULL;
+    if (old.size > 0) {
+        enum yk_err result = yk_record_decode(old, lane->with_checksum, op->hash, &record);
+        if (result != YK_OK && yk_decide_needs_old(&op->request)) {
+            lane_fail_write(lane, op, result, "the stored record is damaged");
+            return;
+        }
+        seen = result == YK_OK ? &record : NULL;
+    }
+    if (op->is_errand) {
+        judge_errand(lane, op, seen);
+        return;
+    }
+    if (seen != NULL && !lane_sees(lane, op->slot, seen)) {
+        seen = NULL;
+    }
+    struct yk_decision decision;
+    yk_decide(&op->request, seen, lane->now_ms, lane->config.value_size_max, &decision);
+    if (!decision.is_change) {
+        lane_fail_write(lane, op, decision.result, NULL);
+        return;
+    }
+    accept(lane, op, &decision, seen);
+}
+
+/* Answers of the engine */
+
+static void
+fill_hit(struct yk_reply *reply, const struct yk_record *record)
+{
+    *reply = (struct yk_reply){.struct_size = sizeof(*reply),
+                               .result = YK_OK,
+                               .client_flags = record->client_flags,
+                               .version = yk_record_shown_cas(record),
+                               .expiry_ms = record->expiry_ms,
+                               .value = record->value};
+}
+
+/* Ends a GET; bytes are lent, or lie in buffer. */
+static void
+end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice bytes,
+        struct yk_buffer *buffer)
+{
+    struct yk_record record;
+    struct yk_reply reply = {.struct_size = sizeof(reply), .result = result};
+    if (result == YK_OK) {
+        result = yk_record_decode(bytes, lane->with_checksum, op->hash, &record);
+        reply.result = result;
+    }
+    if (result == YK_OK && !lane_sees(lane, op->slot, &record)) {
+        reply.result = YK_ENOTFOUND;
+    } else if (result == YK_OK) {
+        fill_hit(&reply, &record);
+        reply.value_buffer = buffer;
+    } else if (result != YK_ENOTFOUND) {
+        yk_log(lane->config.world, YK_LOG_ERROR, "store",
+               "cannot read a record slot=%u error=\"%s\"", op->slot, yk_err_text(result));
+    }
+    if (!lane->config.sink.done(lane->config.sink.arg, op, &reply)) {
+        YK_ASSERT(!op->is_kept);
+    }
+}
+
+/* On another thread only the bytes are kept; what they mean is found out by the lane's own. */
+static void
+keep_answer(struct yk_op *op, enum yk_err result, struct yk_slice value)
+{
+    op->reply.result = result;
+    if (result != YK_OK) {
+        return;
+    }
+    if (op->request.op == YK_OP_GET && value.size > op->kept_max + YK_RECORD_OVERHEAD_MAX) {
+        op->reply.result = YK_EBUSY;
+        op->reply.number = value.size;
+        return;
+    }
+    op->old = yk_buffer_new_copy(value);
+    if (op->old == NULL) {
+        op->reply.result = YK_ENOMEM;
+    }
+}
+
+static void
+judge_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice value)
+{
+    if (result == YK_OK) {
+        lane_judge(lane, op, value);
+    } else if (result == YK_ENOTFOUND) {
+        lane_judge(lane, op, yk_slice_of(NULL, 0));
+    } else {
+        /* Nothing was changed, whatever went wrong with the reading. */
+        lane_fail_write(lane, op, result == YK_EIO ? YK_EFAULT : result,
+                        "cannot read the stored record");
+    }
+}
+
+void
+yk_lane_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice value)
+{
+    if (!lane->is_inline) {
+        keep_answer(op, result, value);
+    } else if (op->request.op == YK_OP_GET) {
+        end_get(lane, op, result, value, NULL);
+    } else {
+        judge_got(lane, op, result, value);
+    }
+}
+
+void
+lane_finish_kept(struct yk_lane *lane, struct yk_op *op)
+{
+    enum yk_err result = op->reply.result;
+    struct yk_buffer *buffer = op->old;
+    struct yk_slice bytes =
+        buffer != NULL ? yk_slice_of(buffer->data, buffer->size) : yk_slice_of(NULL, 0);
+    op->old = NULL;
+    if (op->request.op != YK_OP_GET) {
+        judge_got(lane, op, result, bytes);
+    } else if (result == YK_EBUSY) {
+        struct yk_reply reply = {
+            .struct_size = sizeof(reply), .result = YK_EBUSY, .number = op->reply.number};
+        (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
+    } else {
+        end_get(lane, op, result, bytes, buffer);
+    }
+    yk_buffer_unref(buffer);
+}
+
+void
+lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
+{
+    for (uint32_t i = job->n_changes - job->n_deferred; i < job->n_changes; i++) {
+        yk_op_queue_push(&lane->decided, job->writes[i]);
+    }
+    for (uint32_t i = 0; i < job->n_refused; i++) {
+        lane_fail_write(lane, job->refused[i], job->refusals[i], NULL);
+    }
+    if (job->apply_result != YK_OK) {
+        lane->is_stopped = true;
+        yk_log(lane->config.world, YK_LOG_ERROR, "store",
+               "lane stopped: apply failed bucket=%u lane=%u error=\"%s\"; restart the node",
+               lane->config.bucket_index, lane->config.lane, yk_err_text(job->apply_result));
+    }
+    for (uint32_t i = 0; i < job->n_admitted; i++) {
+        struct yk_op *op = job->writes[i];
+        if (job->apply_result != YK_OK) {
+            lane_fail_write(lane, op, YK_EIO, lane_stopped_text);
+            continue;
+        }
+        struct yk_reply reply = op->reply;
+        struct yk_record record;
+        if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->record != NULL &&
+            yk_record_decode(yk_slice_of(op->record->data, op->record->size), lane->with_checksum,
+                             op->hash, &record) == YK_OK) {
+            reply.value = record.value;
+            reply.value_buffer = op->record;
+        } else if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->old != NULL) {
+            reply.value = yk_slice_of(op->old->data, op->old->size);
+            reply.value_buffer = op->old;
+        }
+        end_write(lane, op, &reply, true);
+    }
+}
