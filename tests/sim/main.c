@@ -98,6 +98,8 @@ main(int argc, char **argv)
     }
     if (arguments.tap && getenv("YK_LONG") != NULL) {
         arguments.count = 5000;
+    } else if (arguments.tap && getenv("YK_SLOW") != NULL) {
+        arguments.count = 40; /* under a sanitizer */
     }
     if (arguments.seed >= 0) {
         arguments.first = arguments.seed;
