@@ -414,6 +414,9 @@ serve(struct yk_daemon *daemon, const sigset_t *signals)
         if (number == SIGHUP) {
             reload(daemon);
         } else if (number == SIGUSR1) {
+            yk_log(&daemon->system.world, YK_LOG_NOTICE, "main",
+                   "state connections=%u rejected=%llu", yk_threads_connections(daemon->threads),
+                   (unsigned long long)yk_threads_rejected(daemon->threads));
             yk_threads_call(daemon->threads, log_state, daemon);
         } else {
             yk_log(&daemon->system.world, YK_LOG_NOTICE, "main", "stopping signal=%s",

@@ -282,9 +282,3 @@ yk_lane_index(const struct yk_lane *lane)
 {
     return lane->config.lane;
 }
-
-uint32_t
-yk_lane_bucket(const struct yk_lane *lane)
-{
-    return lane->config.bucket_index;
-}

@@ -64,7 +64,6 @@ bool yk_lane_keeps(
     const struct yk_lane *lane); /* answers come from another thread: ops must be is_kept */
 bool yk_lane_is_idle(const struct yk_lane *lane); /* no op, no job, nothing pinned */
 uint32_t yk_lane_index(const struct yk_lane *lane);
-uint32_t yk_lane_bucket(const struct yk_lane *lane);
 
 /* A visit to an engine that may block. True: it has ended. False: an asynchronous engine has it;
  * call again, from any thread, when world->complete has named its call. */
