@@ -495,12 +495,13 @@ open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max)
 static void
 free_threads(struct yk_threads *threads)
 {
+    /* First: an executor may still be on its way out of the box that it put its last job in. */
+    yk_executor_free(threads->executor);
     for (uint32_t i = 0; i < threads->n_threads; i++) {
         yk_loop_close(threads->threads[i].loop);
         yk_job_box_done(&threads->threads[i].done_jobs);
         free(threads->threads[i].mailboxes);
     }
-    yk_executor_free(threads->executor);
     free(threads->threads);
     free(threads);
 }
