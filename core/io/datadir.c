@@ -343,8 +343,11 @@ open_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *er
 {
     bool is_new;
     enum yk_err result = read_state(datadir->path, state, &is_new, error);
-    if (result != YK_OK || !is_new) {
-        return result == YK_OK ? check_state(datadir, state, lanes, error) : result;
+    if (result != YK_OK) {
+        return result;
+    }
+    if (!is_new) {
+        return check_state(datadir, state, lanes, error);
     }
     datadir->lanes = lanes;
     new_uuid(datadir->node_id);
