@@ -7,10 +7,11 @@
 #ifndef YK_CONFIG_CONFIG_H
 #define YK_CONFIG_CONFIG_H
 
+#include <yakumo/backend.h>
+
 #include "core/base/options.h"
 
 enum yk_role { YK_ROLE_MANAGER = 1u << 0, YK_ROLE_SERVER = 1u << 1, YK_ROLE_GATEWAY = 1u << 2 };
-enum yk_durability { YK_DURABILITY_MEMORY = 0, YK_DURABILITY_OS = 1, YK_DURABILITY_DISK = 2 };
 enum yk_evict { YK_EVICT_NONE = 0, YK_EVICT_S3FIFO = 1 };
 enum yk_io_engine { YK_IO_AUTO = 0, YK_IO_EPOLL = 1, YK_IO_URING = 2 };
 

@@ -15,6 +15,7 @@ struct yk_decision {
     bool is_delete;           /* the change leaves no record */
     struct yk_record record;  /* the new record but for its version; value.data is NULL ... */
     struct yk_slice parts[2]; /* ... and its value is these two, one after the other */
+    uint32_t reply_flags;     /* enum yk_reply_flags: STALE, WON, TAKEN */
     uint64_t number;          /* ARITH: the new number */
     uint8_t digits[20];       /* ... and its text; parts may point here */
 };
@@ -22,7 +23,9 @@ struct yk_decision {
 /* Must the old record be known to judge this request? A plain set overwrites whatever is there. */
 bool yk_decide_needs_old(const struct yk_request *request);
 
-/* Judges a write. old: the record, if it is there and neither expired nor flushed, else NULL. */
+/* Judges a write, or a GET that may become one: with result OK and no change it is answered with
+ * the old record, with a change with the new one (whose value is the same). old: the record, if it
+ * is there and neither expired nor flushed, else NULL. */
 void yk_decide(const struct yk_request *request, const struct yk_record *old, uint64_t now_ms,
                uint64_t value_size_max, struct yk_decision *ret_decision);
 

@@ -24,7 +24,7 @@ extern "C" {
 enum yk_backend_caps {
     YK_BACKEND_ORDERED = 1u << 0,        /* scan goes in the byte order of keys */
     YK_BACKEND_EXACT_COUNT = 1u << 1,    /* count is exact and O(1) */
-    YK_BACKEND_ATOMIC_BATCH = 1u << 2,   /* apply is all or nothing, also over a crash */
+    YK_BACKEND_ATOMIC_BATCH = 1u << 2,   /* apply is all or nothing, also over a crash; see apply */
     YK_BACKEND_SURVIVES_KILL = 1u << 3,  /* an ended apply survives kill -9 of the process */
     YK_BACKEND_SURVIVES_POWER = 1u << 4, /* an apply before an ended sync survives loss of power */
     YK_BACKEND_BLOCKS = 1u << 5,         /* calls may wait for a disk, or sleep */
@@ -39,6 +39,15 @@ enum yk_backend_threads {
     YK_THREADS_SERIAL = 0,   /* one call at a time */
     YK_THREADS_READERS = 1,  /* get and scan beside each other and beside one apply */
     YK_THREADS_PARALLEL = 2, /* any call beside any other */
+};
+
+/* What the bucket promises of an answered write, and so asks of an engine as long as the host keeps
+ * no journal of its own. */
+enum yk_durability {
+    YK_DURABILITY_MEMORY = 0, /* nothing */
+    YK_DURABILITY_OS = 1,     /* survives kill -9 of the process: apply has ended */
+    YK_DURABILITY_DISK = 2,   /* survives loss of power: the host calls sync after apply and answers
+                                 then */
 };
 
 /* What this instance is; asked after config_done. The host fills in defaults first: no capability,
@@ -67,8 +76,9 @@ struct yk_backend_place {
     const char *bucket; /* name */
     const char *folder; /* of this lane, exists; for engines with VOLATILE NULL */
     const struct yk_budget *budget;
-    uint64_t seed;  /* for hash tables */
-    bool may_evict; /* the bucket asked for it */
+    uint64_t seed;       /* for hash tables */
+    bool may_evict;      /* the bucket asked for it */
+    uint32_t durability; /* enum yk_durability */
 };
 
 /* A key as the engine stores it: data is the bare key for engines with YK_BACKEND_SEGMENTS, else
@@ -109,6 +119,13 @@ struct yk_scan {
     uint64_t bytes_max;
 };
 
+/* What an engine may remember of a record beside it. Not kept over a close. */
+struct yk_hint {
+    uint32_t struct_size;
+    uint32_t was_hit;        /* not 0: it was read since it was stored */
+    uint64_t last_access_ms; /* of the last read or store, since 1970; may be coarse */
+};
+
 /* One call that may end later; passed through filters untouched. */
 struct yk_call {
     uint32_t struct_size;
@@ -141,7 +158,9 @@ struct yk_backend_ops {
                        struct yk_call *call);
 
     /* Required. Makes the changes, in order. A key may stand in it once. DELETE of an absent key is
-     * no error. After an error the lane stops: which changes were made is not known. */
+     * no error. After an error the lane stops: which changes were made is not known. Except with
+     * ATOMIC_BATCH: ENOSPACE, ENOMEM and ETOOLARGE say that none was made, their clients are
+     * refused, and the lane goes on. */
     enum yk_err (*apply)(void *self, const struct yk_change *changes, uint32_t n,
                          struct yk_call *call);
 
@@ -168,8 +187,9 @@ struct yk_backend_ops {
     enum yk_err (*wipe_slot)(void *self, uint16_t slot, uint16_t generation);
     enum yk_err (*count_slot)(void *self, uint16_t slot, uint64_t *ret_records); /* EUNSUPPORTED */
 
-    /* The record was read; a hint for eviction, may be dropped. Default: nothing. */
-    void (*hint)(void *self, const struct yk_key *key, uint64_t now_ms);
+    /* What is remembered of the record's reads, which get notes by itself. Never blocks. Default:
+     * ENOTFOUND, nothing is known. */
+    enum yk_err (*hint)(void *self, const struct yk_key *key, struct yk_hint *ret_hint);
 };
 
 #ifdef __cplusplus

@@ -18,12 +18,19 @@ extern "C" {
 
 enum yk_opcode {
     YK_OP_NOOP = 0,  /* nothing but an answer, in its place: version, error lines, END */
-    YK_OP_GET = 1,   /* key. Result OK with value, client_flags, version, expiry; ENOTFOUND */
+    YK_OP_GET = 1,   /* key. Result OK with value, client_flags, version, expiry; ENOTFOUND. With
+                        TOUCH, VIVIFY, RECACHE or WIN it may change the record: see there */
     YK_OP_STORE = 2, /* key, mode, value, client_flags, expiry; YK_REQUEST_CAS: only if cas matches.
-                        OK with version; ENOTSTORED, EEXISTS, ENOTFOUND (cas of nothing) */
+                        OK with version; ENOTSTORED, EEXISTS, ENOTFOUND (cas of nothing).
+                        INVALIDATE with CAS: an older cas stores too, but marks the record stale.
+                        APPEND, PREPEND with VIVIFY: where absent, store value with `vivify` */
     YK_OP_ARITH = 3, /* key, mode, delta; YK_REQUEST_VIVIFY: where absent, store `initial` with
-                        `vivify` as expiry. OK with number; ENOTFOUND, ENOTNUMBER */
-    YK_OP_DELETE = 4, /* key; may carry cas. OK; ENOTFOUND, EEXISTS */
+                        `vivify` as expiry. May carry cas; TOUCH: sets expiry too. OK with number;
+                        ENOTFOUND, ENOTNUMBER, EEXISTS */
+    YK_OP_DELETE = 4, /* key; may carry cas. OK; ENOTFOUND, EEXISTS. INVALIDATE: the record stays,
+                         marked stale, nobody has its win, with a new version (or new_cas); TOUCH:
+                         and gets expiry. DROP_VALUE: it stays with an empty value and no client
+                         flags */
     YK_OP_TOUCH = 5,  /* key, expiry; YK_REQUEST_VALUE: answer with the record, as GET does */
     YK_OP_FLUSH = 6,  /* empties the bucket; expiry RELATIVE: only that much later */
     YK_OP_SCAN = 7,   /* streams every record of the bucket: name = key, value only with
@@ -63,9 +70,19 @@ enum yk_request_flags {
     YK_REQUEST_CAS = 1u << 4,     /* `cas` is compared with the record's */
     YK_REQUEST_NEW_CAS = 1u << 5, /* `new_cas` is shown from now on instead of the version */
     YK_REQUEST_VALUE = 1u << 6,   /* the answer carries the value */
-    YK_REQUEST_VIVIFY = 1u << 7,  /* make the record where it is absent */
-    YK_REQUEST_PREFIX = 1u << 9,  /* SCAN, WATCH: only keys that begin with `key` */
+    YK_REQUEST_VIVIFY = 1u << 7,  /* make the record where it is absent: GET an empty one, whose
+                                     win the asker has */
     YK_REQUEST_LAST = 1u << 8,    /* the frontend's own: last of several requests of one command */
+    YK_REQUEST_PREFIX = 1u << 9,  /* SCAN, WATCH: only keys that begin with `key` */
+
+    /* How clients agree on who renews a record: one of them is given the win (YK_REPLY_WON), the
+     * others are told that somebody has it (YK_REPLY_TAKEN), until the record is stored anew. */
+    YK_REQUEST_TOUCH = 1u << 10,      /* GET, ARITH, DELETE: sets the record's expiry too */
+    YK_REQUEST_RECACHE = 1u << 11,    /* GET: offers the win when `recache` would end later */
+    YK_REQUEST_WIN = 1u << 12,        /* GET: offers the win of a stale record */
+    YK_REQUEST_INVALIDATE = 1u << 13, /* STORE, DELETE: see there */
+    YK_REQUEST_DROP_VALUE = 1u << 14, /* DELETE: see there */
+    YK_REQUEST_HINT = 1u << 15,       /* GET: the answer says what is known of earlier reads */
 };
 
 enum yk_expiry {
@@ -105,7 +122,11 @@ struct yk_request {
 };
 
 enum yk_reply_flags {
-    YK_REPLY_MORE = 1u << 0, /* a part; others follow */
+    YK_REPLY_MORE = 1u << 0,    /* a part; others follow */
+    YK_REPLY_STALE = 1u << 1,   /* GET: the record was invalidated */
+    YK_REPLY_WON = 1u << 2,     /* GET: this client is to renew the record */
+    YK_REPLY_TAKEN = 1u << 3,   /* GET: another client was told so before */
+    YK_REPLY_WAS_HIT = 1u << 4, /* GET with HINT: it was read before, as far as is known */
 };
 
 /* Borrowed for the length of reply(); whoever wants a part longer copies it, or refs value_buffer.
@@ -124,7 +145,9 @@ struct yk_reply {
     struct yk_buffer
         *value_buffer; /* if not NULL, holds value's bytes: may be lent to the outbox */
     const struct yk_bucket *bucket; /* BUCKET_OPEN */
-    const char *text; /* why it failed, for people, or NULL: then yk_err's text serves */
+    const char *text;        /* why it failed, for people, or NULL: then yk_err's text serves */
+    uint64_t last_access_ms; /* GET with HINT: of the last read or store before, since 1970; 0: not
+                                known. A hint: it does not survive a restart, and may be coarse */
 };
 
 static inline const char *
