@@ -177,7 +177,8 @@ struct yk_backend_ops {
 
     /* What was applied before is on the device when this returns. Default: nothing. */
     enum yk_err (*sync)(void *self);
-    enum yk_err (*snapshot)(void *self, const char *path);   /* default: EUNSUPPORTED */
+    /* A copy into an empty folder, from which an instance can be opened. Default: EUNSUPPORTED. */
+    enum yk_err (*snapshot)(void *self, const char *path);
     enum yk_err (*compact)(void *self);                      /* default: nothing */
     enum yk_err (*count)(void *self, uint64_t *ret_records); /* default: EUNSUPPORTED */
     void (*stats)(void *self, yk_figure_fn fn, void *arg);   /* default: nothing */
