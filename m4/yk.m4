@@ -19,3 +19,20 @@ AC_DEFUN([YK_PLUGIN_SWITCH], [
   $(printf '%-16s %-16s %-4s %s' '$2' '$1' "$yk_use_[]yk_var" "$yk_why")"
   m4_popdef([yk_var])
 ])
+
+# YK_FIND_BERKELEYDB
+# Sets yk_found and BERKELEYDB_LIBS; Berkeley DB has no pkg-config file.
+AC_DEFUN([YK_FIND_BERKELEYDB], [
+  yk_saved_db_LIBS=$LIBS
+  LIBS="$LIBS -ldb"
+  AC_MSG_CHECKING([for Berkeley DB 5.3 or newer])
+  AC_LINK_IFELSE([AC_LANG_PROGRAM([[
+#include <db.h>
+#if DB_VERSION_MAJOR < 5 || (DB_VERSION_MAJOR == 5 && DB_VERSION_MINOR < 3)
+#error too old
+#endif
+]], [[DB_ENV *env; return db_env_create(&env, 0);]])],
+    [AC_MSG_RESULT([yes]); BERKELEYDB_LIBS=-ldb], [AC_MSG_RESULT([no]); yk_found=no])
+  LIBS=$yk_saved_db_LIBS
+  AC_SUBST([BERKELEYDB_LIBS])
+])

@@ -501,10 +501,12 @@ struct position {
     uint16_t generation;
 };
 
+/* The core's own records lie in a slot that no set of slots has a bit for. */
 static bool
 is_wanted(const struct yk_scan *scan, const struct item *item)
 {
-    return scan->slots == NULL || (scan->slots[item->slot / 64] >> (item->slot % 64) & 1) != 0;
+    return scan->slots == NULL || (item->slot < scan->n_slots &&
+                                   (scan->slots[item->slot / 64] >> (item->slot % 64) & 1) != 0);
 }
 
 static bool

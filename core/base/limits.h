@@ -21,7 +21,8 @@
 /* A node. */
 #define YK_WORKERS_MAX     64
 #define YK_LANES_MAX       256
-#define YK_SLOTS_MAX       65536 /* of a bucket */
+#define YK_EXECUTORS_MAX   256
+#define YK_SLOTS_MAX       32768 /* of a bucket; slot 65535 is the core's own */
 #define YK_CONNECTIONS_MAX 1000000
 
 /* Requests. A key is such that the engine's key, 4 bytes longer, fits 16 bits. */
@@ -36,6 +37,7 @@
 #define YK_RECORD_OVERHEAD_MAX  64             /* bytes of a record beyond its value */
 #define YK_BATCH_MAX            256            /* keys in one call of an engine */
 #define YK_BATCH_BYTES_MAX      (16 * YK_MIB)  /* of records in one apply beyond its first */
+#define YK_LANE_READERS         3              /* jobs that only read, beside the one that writes */
 #define YK_SCAN_BYTES_MAX       (256 * YK_KIB) /* of one step of a scan */
 
 #endif

@@ -27,27 +27,6 @@ copies_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
     return YK_OK;
 }
 
-static enum yk_err
-durability_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
-                struct yk_bucket_config *bucket)
-{
-    const struct yk_field *field = &fields->fields[YK_BUCKET_DURABILITY];
-    bucket->durability = (enum yk_durability)yk_field_number(fields, YK_BUCKET_DURABILITY);
-    if (bucket->durability == YK_DURABILITY_MEMORY) {
-        return YK_OK;
-    }
-    if (!field->is_given) {
-        return yk_place_fail(
-            &field->place, YK_EUNSUPPORTED, assembly->error,
-            "durability is not given and its default, disk, needs the journal, which "
-            "this version does not have yet; set durability = memory");
-    }
-    return yk_field_fail(
-        fields, YK_BUCKET_DURABILITY, YK_EUNSUPPORTED, assembly->error,
-        "needs the journal, which this version does not have yet; set durability = "
-        "memory");
-}
-
 /* Keys that have one value in this version. */
 static enum yk_err
 promises_check(const struct yk_assembly *assembly, const struct yk_fields *fields)
@@ -100,10 +79,8 @@ bucket_fill(const struct yk_assembly *assembly, const struct yk_fields *fields,
 {
     bucket->key_size_max = (uint32_t)yk_field_number(fields, YK_BUCKET_KEY_SIZE_MAX);
     bucket->value_size_max = yk_field_number(fields, YK_BUCKET_VALUE_SIZE_MAX);
+    bucket->durability = (enum yk_durability)yk_field_number(fields, YK_BUCKET_DURABILITY);
     enum yk_err err = copies_read(assembly, fields, bucket);
-    if (err == YK_OK) {
-        err = durability_read(assembly, fields, bucket);
-    }
     if (err == YK_OK) {
         err = promises_check(assembly, fields);
     }

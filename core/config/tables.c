@@ -53,9 +53,11 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
                        .help =
                            "Parts that the node's data is cut into; each belongs to one worker. "
                            "Fixed when the data folder is made."},
-    [YK_NODE_EXECUTORS] = {KEY("executors", UINT), .fallback = "4", .min = 1, .max = 64,
+    [YK_NODE_EXECUTORS] = {KEY("executors", UINT), .fallback = "0", .max = YK_EXECUTORS_MAX,
                            .help =
-                               "Threads for backends and filters that wait for a disk or sleep."},
+                               "Threads for backends and filters that wait for a disk or sleep. 0: "
+                               "as many as there can be calls at once, so that a slow one delays "
+                               "nobody else, at most 256."},
     [YK_NODE_IO] = {KEY("io", ENUM), .fallback = "auto", .choices = yk_io_engine_names,
                     .help =
                         "Engine of the event loop. This version has epoll only, which auto takes."},
@@ -84,8 +86,9 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
         {KEY("durability", ENUM), .fallback = "disk", .choices = yk_durability_names,
          .help =
              "What an answered write survives: memory (nothing), os (kill -9 of all nodes) or disk "
-             "(loss of power of all nodes). os and disk need the journal, which this version does "
-             "not have."},
+             "(loss of power of all nodes). In this version the backend keeps the promise: with os "
+             "a write is in the backend before it is answered, with disk the backend has put it on "
+             "the device too. The memory backend takes only memory."},
     [YK_BUCKET_READS] = {KEY("reads", ENUM), .fallback = "lease", .choices = reads_names,
                          .help =
                              "How a read is known to be the newest: by the primary's lease, "

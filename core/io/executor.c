@@ -130,7 +130,7 @@ enum yk_err
 yk_job_box_init(struct yk_job_box *box, uint32_t n_max)
 {
     *box = (struct yk_job_box){.n_max = n_max};
-    box->jobs = calloc(n_max, sizeof(struct yk_job *));
+    box->jobs = calloc(n_max + 1u, sizeof(struct yk_job *));
     return box->jobs != NULL ? YK_OK : YK_ENOMEM;
 }
 

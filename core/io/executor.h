@@ -1,5 +1,5 @@
-/* Executor threads: they run the jobs of lanes whose engines may block. A lane has one job out at a
- * time, so an engine never sees two calls at once.
+/* Executor threads: they run the jobs of lanes whose engines may block. A lane has no
+ * more jobs out than its engine bears.
  *
  * Threads: submit from any; done is called on an executor thread. Ownership: jobs are lent from
  * submit to done. */
@@ -10,7 +10,7 @@
 
 struct yk_executor;
 
-/* jobs_max: how many jobs can be out at once at most (lanes of all buckets). */
+/* jobs_max: how many jobs can be out at once at most (of all lanes). */
 enum yk_err
 yk_executor_new(uint32_t n_threads, uint32_t jobs_max, void (*done)(void *arg, struct yk_job *job),
                 void *arg, struct yk_executor **ret_executor) YK_MUST_CHECK;

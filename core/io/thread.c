@@ -506,27 +506,20 @@ free_threads(struct yk_threads *threads)
     free(threads);
 }
 
-static uint32_t
-count_lanes(const struct yk_node *node)
-{
-    uint32_t n = 1;
-    for (uint32_t i = 0; i < node->n_buckets; i++) {
-        n += node->buckets[i]->ring.n_lanes;
-    }
-    return n;
-}
-
 static enum yk_err
 start_all(struct yk_threads *threads)
 {
-    uint32_t jobs_max = count_lanes(threads->config.node);
+    uint32_t jobs_max = threads->config.node->jobs_max;
+    uint32_t n_executors = threads->config.executors;
+    if (n_executors == 0) {
+        n_executors = jobs_max < YK_EXECUTORS_MAX ? jobs_max : YK_EXECUTORS_MAX;
+    }
     enum yk_err result = YK_OK;
     for (uint32_t i = 0; result == YK_OK && i < threads->n_threads; i++) {
         result = open_thread(threads, i, jobs_max);
     }
-    if (result == YK_OK && threads->config.node->has_blocking) {
-        result = yk_executor_new(threads->config.executors, jobs_max, job_done, threads,
-                                 &threads->executor);
+    if (result == YK_OK && jobs_max > 0) {
+        result = yk_executor_new(n_executors, jobs_max, job_done, threads, &threads->executor);
     }
     for (uint32_t i = 0; result == YK_OK && i < threads->n_threads; i++) {
         struct thread *thread = &threads->threads[i];

@@ -63,6 +63,29 @@ read_file(const char *file, char **ret_text, gsize *ret_size, char *error)
     return YK_OK;
 }
 
+/* What only the engines know: do they give what their buckets ask for? */
+static enum yk_err
+check_buckets(const struct yk_config *config, char *error)
+{
+    struct yk_system system;
+    struct yk_backend_info info;
+    char reason[YK_ERROR_SIZE];
+    yk_system_init(&system, YK_LOG_ERROR);
+    for (uint32_t i = 0; i < config->n_buckets; i++) {
+        const struct yk_bucket_config *bucket = &config->buckets[i];
+        enum yk_err result = yk_node_ask(config, &system.world, i, &info, reason);
+        if (result != YK_OK && bucket->line > 0) {
+            snprintf(error, YK_ERROR_SIZE, "%.100s:%u: %.380s", config->file, bucket->line, reason);
+        } else if (result != YK_OK) {
+            snprintf(error, YK_ERROR_SIZE, "%s", reason);
+        }
+        if (result != YK_OK) {
+            return result;
+        }
+    }
+    return YK_OK;
+}
+
 enum yk_err
 yk_daemon_read_config(const struct yk_daemon_options *options, struct yk_plugins *plugins,
                       struct yk_config **ret_config, char *error)
@@ -82,7 +105,18 @@ yk_daemon_read_config(const struct yk_daemon_options *options, struct yk_plugins
                                       .overrides = options->overrides,
                                       .find_plugin = find_plugin,
                                       .arg = plugins};
-    return yk_config_parse(&source, ret_config, error);
+    struct yk_config *config;
+    enum yk_err result = yk_config_parse(&source, &config, error);
+    if (result != YK_OK) {
+        return result;
+    }
+    result = check_buckets(config, error);
+    if (result != YK_OK) {
+        yk_config_free(config);
+        return result;
+    }
+    *ret_config = config;
+    return YK_OK;
 }
 
 /* Starting */
@@ -110,22 +144,6 @@ filter_names(const struct yk_bucket_config *bucket)
 }
 
 static enum yk_err
-is_volatile(struct yk_daemon *daemon, const struct yk_bucket_config *bucket, bool *ret_is_volatile,
-            char *error)
-{
-    struct yk_backend_info info;
-    struct yk_stack_config stack = {.world = &daemon->system.world,
-                                    .backend = bucket->backend,
-                                    .filters = bucket->filters,
-                                    .n_filters = bucket->n_filters};
-    enum yk_err result = yk_stack_ask(&stack, &info, error);
-    if (result == YK_OK) {
-        *ret_is_volatile = (info.caps & YK_BACKEND_VOLATILE) != 0;
-    }
-    return result;
-}
-
-static enum yk_err
 open_datadir(struct yk_daemon *daemon, char *error)
 {
     const struct yk_config *config = daemon->config;
@@ -142,7 +160,9 @@ open_datadir(struct yk_daemon *daemon, char *error)
                                                 .slots = bucket->slots,
                                                 .engine = bucket->backend->plugin->name,
                                                 .filters = filters};
-        result = is_volatile(daemon, bucket, &buckets[i].is_volatile, error);
+        struct yk_backend_info info;
+        result = yk_node_ask(config, &daemon->system.world, i, &info, error);
+        buckets[i].is_volatile = result == YK_OK && (info.caps & YK_BACKEND_VOLATILE) != 0;
     }
     if (result == YK_OK) {
         result = yk_datadir_open(path, config->node.lanes, buckets, config->n_buckets,

@@ -13,24 +13,57 @@ log2_of(uint32_t number)
 }
 
 static struct yk_stack_config
-stack_config(const struct yk_node_setup *config, const struct yk_bucket *bucket)
+stack_config(const struct yk_config *config, const struct yk_world *world, uint32_t index,
+             const struct yk_budget *budget)
 {
-    const struct yk_bucket_config *from = &config->config->buckets[bucket->index];
-    return (struct yk_stack_config){.world = config->world,
+    const struct yk_bucket_config *from = &config->buckets[index];
+    return (struct yk_stack_config){.world = world,
                                     .backend = from->backend,
                                     .filters = from->filters,
                                     .n_filters = from->n_filters,
                                     .place = {.struct_size = sizeof(struct yk_backend_place),
-                                              .n_lanes = bucket->ring.n_lanes,
-                                              .n_slots = 1u << bucket->ring.slot_bits,
-                                              .bucket = bucket->name,
-                                              .budget = &bucket->budget.budget,
-                                              .seed = config->seed,
-                                              .may_evict = from->evict != YK_EVICT_NONE},
-                                    .make_folder = config->make_folder,
-                                    .arg = config->make_folder_arg,
-                                    .value_size_max = bucket->value_size_max,
-                                    .key_size_max = bucket->key_size_max};
+                                              .n_lanes = config->node.lanes,
+                                              .n_slots = from->slots,
+                                              .bucket = from->name,
+                                              .budget = budget,
+                                              .may_evict = from->evict != YK_EVICT_NONE,
+                                              .durability = from->durability},
+                                    .value_size_max = from->value_size_max,
+                                    .key_size_max = from->key_size_max};
+}
+
+enum yk_err
+yk_node_ask(const struct yk_config *config, const struct yk_world *world, uint32_t bucket_index,
+            struct yk_backend_info *ret_info, char *error)
+{
+    struct yk_shared_budget budget;
+    yk_budget_init(&budget, config->buckets[bucket_index].memory_max);
+    struct yk_stack_config stack = stack_config(config, world, bucket_index, &budget.budget);
+    return yk_stack_ask(&stack, ret_info, error);
+}
+
+/* The engine does less than the bucket's durability says. */
+static void
+warn_of_losses(const struct yk_node_setup *config, const struct yk_bucket_config *bucket,
+               const struct yk_backend_info *info)
+{
+    const char *engine = bucket->backend->plugin->name;
+    if ((info->caps & YK_BACKEND_VOLATILE) != 0) {
+        return;
+    }
+    if ((info->caps & YK_BACKEND_SURVIVES_KILL) == 0) {
+        yk_log(config->world, YK_LOG_WARNING, "store",
+               "bucket %s: the files of %s do not survive a kill -9 of this process; the bucket "
+               "may lose its records then",
+               bucket->name, engine);
+    } else if (bucket->durability == YK_DURABILITY_DISK &&
+               (info->caps & YK_BACKEND_SURVIVES_POWER) == 0) {
+        yk_log(
+            config->world, YK_LOG_WARNING, "store",
+            "bucket %s: durability = disk, but the files of %s may be damaged by a loss of power "
+            "in the middle of a write",
+            bucket->name, engine);
+    }
 }
 
 static enum yk_err
@@ -54,14 +87,14 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
         from->evict == YK_EVICT_NONE
             ? 0
             : yk_stack_memory_min(bucket->ring.n_lanes, from->key_size_max, from->value_size_max);
-    struct yk_stack_config stack = stack_config(config, bucket);
-    enum yk_err result = yk_stack_ask(&stack, &info, error);
+    enum yk_err result = yk_node_ask(config->config, config->world, index, &info, error);
     if (result != YK_OK) {
         return result;
     }
     bucket->keeps_answers = (info.caps & (YK_BACKEND_BLOCKS | YK_BACKEND_ASYNC)) != 0;
+    node->jobs_max += yk_lane_jobs_max(&info) * bucket->ring.n_lanes;
+    warn_of_losses(config, from, &info);
     bucket->pins_ops = bucket->keeps_answers || (info.caps & YK_BACKEND_SEGMENTS) == 0;
-    node->has_blocking = node->has_blocking || bucket->keeps_answers;
     return YK_OK;
 }
 
@@ -69,16 +102,33 @@ static enum yk_err
 make_lanes(struct yk_node *node, const struct yk_node_setup *config, const struct yk_bucket *bucket,
            char *error)
 {
+    uint32_t n_shut = 0;
     for (uint32_t lane = 0; lane < bucket->ring.n_lanes; lane++) {
-        struct yk_stack_config of_stack = stack_config(config, bucket);
+        struct yk_stack_config of_stack =
+            stack_config(config->config, config->world, bucket->index, &bucket->budget.budget);
         struct yk_stack *stack;
+        of_stack.make_folder = config->make_folder;
+        of_stack.arg = config->make_folder_arg;
+        of_stack.place.seed = config->seed;
         of_stack.place.lane = lane;
         enum yk_err result = yk_stack_open(&of_stack, &stack, error);
-        if (result != YK_OK) {
+        if (result == YK_ECORRUPT && ++n_shut < bucket->ring.n_lanes) {
+            yk_log(config->world, YK_LOG_ERROR, "store",
+                   "%s; this part of the keys is refused, the others are served", error);
+        } else if (result == YK_ECORRUPT) {
+            yk_stack_close(stack);
+            return result;
+        } else if (result != YK_OK) {
             return result;
         }
         struct yk_worker *worker = node->workers[yk_ring_worker(&bucket->ring, lane)];
-        result = yk_worker_add_lane(worker, bucket->index, lane, stack, config->epoch);
+        struct yk_lane_config of_lane = {.stack = stack,
+                                         .lane = lane,
+                                         .bucket_index = bucket->index,
+                                         .epoch = config->epoch,
+                                         .is_shut = result == YK_ECORRUPT,
+                                         .durability = of_stack.place.durability};
+        result = yk_worker_add_lane(worker, &of_lane);
         if (result != YK_OK) {
             return result;
         }

@@ -14,7 +14,7 @@ struct yk_node {
     uint32_t n_buckets;
     struct yk_worker **workers;
     uint32_t n_workers;
-    bool has_blocking; /* executors are needed */
+    uint32_t jobs_max; /* that can be out at executors at once; 0: none are needed */
 };
 
 struct yk_node_setup {
@@ -28,6 +28,11 @@ struct yk_node_setup {
     void (*facts)(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg);
     void *facts_arg;
 };
+
+/* What the stack of a bucket would be, without opening anything; error says why it cannot be. */
+enum yk_err yk_node_ask(const struct yk_config *config, const struct yk_world *world,
+                        uint32_t bucket_index, struct yk_backend_info *ret_info,
+                        char *error) YK_MUST_CHECK;
 
 /* On failure error (YK_ERROR_SIZE bytes) says why. */
 enum yk_err yk_node_new(const struct yk_node_setup *config, struct yk_node **ret_node,

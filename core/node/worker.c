@@ -106,7 +106,7 @@ static void
 keep_reply(struct yk_op *op, const struct yk_reply *reply)
 {
     op->reply = *reply;
-    if (op->request.op == YK_OP_GET && reply->value.size > op->kept_max) {
+    if (yk_op_is_read(op) && reply->value.size > op->kept_max) {
         op->reply = (struct yk_reply){
             .struct_size = sizeof(op->reply), .result = YK_EBUSY, .number = reply->value.size};
         return;
@@ -433,26 +433,21 @@ yk_worker_add_frontend(struct yk_worker *worker, struct yk_frontend *frontend)
 }
 
 enum yk_err
-yk_worker_add_lane(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane,
-                   struct yk_stack *stack, uint64_t epoch)
+yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane)
 {
-    const struct yk_bucket *bucket = worker->config.buckets[bucket_index];
-    struct bucket_lanes *own = &worker->buckets[bucket_index];
-    YK_ASSERT(yk_ring_worker(&bucket->ring, lane) == worker->config.worker);
-    YK_ASSERT(lane / worker->config.n_workers == own->n_lanes);
-    struct yk_lane_config config = {
-        .world = worker->config.world,
-        .stack = stack,
-        .ring = bucket->ring,
-        .lane = lane,
-        .bucket_index = bucket_index,
-        .epoch = epoch,
-        .value_size_max = bucket->value_size_max,
-        .key_size_max = bucket->key_size_max,
-        .sink = {.arg = worker, .done = lane_done, .start = lane_start}};
+    const struct yk_bucket *bucket = worker->config.buckets[lane->bucket_index];
+    struct bucket_lanes *own = &worker->buckets[lane->bucket_index];
+    YK_ASSERT(yk_ring_worker(&bucket->ring, lane->lane) == worker->config.worker);
+    YK_ASSERT(lane->lane / worker->config.n_workers == own->n_lanes);
+    struct yk_lane_config config = *lane;
+    config.world = worker->config.world;
+    config.ring = bucket->ring;
+    config.value_size_max = bucket->value_size_max;
+    config.key_size_max = bucket->key_size_max;
+    config.sink = (struct yk_lane_sink){.arg = worker, .done = lane_done, .start = lane_start};
     enum yk_err result = yk_lane_new(&config, &own->lanes[own->n_lanes]);
     if (result != YK_OK) {
-        yk_stack_close(stack);
+        yk_stack_close(lane->stack);
         return result;
     }
     own->n_lanes++;

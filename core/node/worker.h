@@ -33,8 +33,10 @@ void yk_worker_free(struct yk_worker *worker);
 
 /* Before the first step. The worker owns what it is given, in any case. */
 void yk_worker_add_frontend(struct yk_worker *worker, struct yk_frontend *frontend);
-enum yk_err yk_worker_add_lane(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane,
-                               struct yk_stack *stack, uint64_t epoch) YK_MUST_CHECK;
+/* Of the config only what the bucket does not say: stack, lane, bucket_index, epoch, is_shut and
+ * durability. */
+enum yk_err
+yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane) YK_MUST_CHECK;
 
 void yk_worker_step(struct yk_worker *worker, const struct yk_event *event);
 /* The effects of the steps since they were last taken; valid until the next step. */

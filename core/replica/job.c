@@ -55,11 +55,11 @@ void
 yk_job_reset(struct yk_job *job, uint64_t now_ms)
 {
     job->step = JOB_GET;
-    job->is_waiting = false;
+    job->is_waiting = job->has_hints = false;
     job->now_ms = now_ms;
     job->n_gets = job->n_changes = job->n_admitted = job->n_deferred = job->n_refused = 0;
     job->scan = job->figures = NULL;
-    job->get_result = job->apply_result = job->scan_result = YK_OK;
+    job->get_result = job->apply_result = job->room_result = job->scan_result = YK_OK;
     job->scan_end = false;
 }
 
@@ -97,11 +97,29 @@ scanned(void *arg, const struct yk_key *key, struct yk_slice value)
     return yk_lane_scanned(job->lane, job, key, value);
 }
 
+/* Before the reads, which the engine notes. */
+static void
+ask_hints(struct yk_job *job)
+{
+    for (uint32_t i = 0; i < job->n_gets; i++) {
+        struct yk_op *op = job->gets[i];
+        struct yk_hint hint = {.struct_size = sizeof(hint)};
+        if ((op->request.flags & YK_REQUEST_HINT) != 0 &&
+            yk_stack_hint(job->stack, &job->keys[i], &hint) == YK_OK) {
+            op->was_hit = hint.was_hit != 0;
+            op->last_access_ms = hint.last_access_ms;
+        }
+    }
+}
+
 static enum yk_err
 start_get(struct yk_job *job)
 {
     if (job->n_gets == 0) {
         return YK_OK;
+    }
+    if (job->has_hints) {
+        ask_hints(job);
     }
     return yk_stack_get(job->stack, job->keys, job->n_gets, got, job, &job->call);
 }
@@ -152,6 +170,61 @@ start_apply(struct yk_job *job)
     return yk_stack_apply(job->stack, job->changes, job->n_admitted, &job->call);
 }
 
+/* An engine that applies all or nothing has no room: the puts are refused, and deletions, which may
+ * make some, are tried alone. True: there is something to try. */
+static bool
+refuse_puts(struct yk_job *job, enum yk_err result)
+{
+    uint32_t n = 0, n_before = job->n_admitted;
+    for (uint32_t i = 0; i < n_before; i++) {
+        if (job->changes[i].kind == YK_CHANGE_DELETE) {
+            job->changes[n] = job->changes[i];
+            job->writes[n++] = job->writes[i];
+        } else {
+            job->refused[job->n_refused] = job->writes[i];
+            job->refusals[job->n_refused++] = result;
+        }
+    }
+    job->n_admitted = n;
+    return n > 0 && n < n_before;
+}
+
+static void
+refuse_rest(struct yk_job *job, enum yk_err result)
+{
+    for (uint32_t i = 0; i < job->n_admitted; i++) {
+        job->refused[job->n_refused] = job->writes[i];
+        job->refusals[job->n_refused++] = result;
+    }
+    job->n_admitted = 0;
+}
+
+/* False: apply is to be called again. */
+static bool
+end_apply(struct yk_job *job, enum yk_err result)
+{
+    bool is_refusal = (result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE) &&
+                      (yk_stack_info(job->stack)->caps & YK_BACKEND_ATOMIC_BATCH) != 0;
+    if (!is_refusal) {
+        job->apply_result = result;
+        return true;
+    }
+    job->room_result = result;
+    if (refuse_puts(job, result)) {
+        return false;
+    }
+    refuse_rest(job, result);
+    return true;
+}
+
+static enum yk_err
+start_sync(struct yk_job *job)
+{
+    return job->syncs && job->n_admitted > 0 && job->apply_result == YK_OK
+               ? yk_stack_sync(job->stack)
+               : YK_OK;
+}
+
 static enum yk_err
 start_scan(struct yk_job *job)
 {
@@ -175,6 +248,8 @@ start_step(struct yk_job *job)
         return YK_OK;
     case JOB_APPLY:
         return start_apply(job);
+    case JOB_SYNC:
+        return start_sync(job);
     case JOB_SCAN:
         return start_scan(job);
     case JOB_FIGURES:
@@ -195,7 +270,14 @@ end_step(struct yk_job *job, enum yk_err result)
         end_get(job, result);
         break;
     case JOB_APPLY:
-        job->apply_result = result;
+        if (!end_apply(job, result)) {
+            return;
+        }
+        break;
+    case JOB_SYNC:
+        if (result != YK_OK) {
+            job->apply_result = result;
+        }
         break;
     case JOB_SCAN:
         job->scan_result = result;

@@ -1,8 +1,8 @@
 /* A job: one visit of a lane to its engine, a batch of reads and a batch of changes (internal to
  * the room).
  *
- *     GET -> ADMIT -> APPLY -> SCAN -> FIGURES -> END      each step only if there is something in
- * it
+ *     GET -> ADMIT -> APPLY -> SYNC -> SCAN -> FIGURES -> END      each step only if there is
+ * something in it
  *
  * Threads: belongs to the thread that runs it, from start to job_done. Ownership: the lane's, used
  * again. */
@@ -11,7 +11,7 @@
 
 #include "core/replica/lane.h"
 
-enum job_step { JOB_GET, JOB_ADMIT, JOB_APPLY, JOB_SCAN, JOB_FIGURES, JOB_END };
+enum job_step { JOB_GET, JOB_ADMIT, JOB_APPLY, JOB_SYNC, JOB_SCAN, JOB_FIGURES, JOB_END };
 
 struct yk_job {
     struct yk_call call; /* first: what an asynchronous engine is given */
@@ -19,6 +19,9 @@ struct yk_job {
     struct yk_lane *lane;
     struct yk_stack *stack;
     enum job_step step;
+    bool is_out;     /* handed out, and not back yet */
+    bool syncs;      /* what was applied is to be on the device when the job ends */
+    bool has_hints;  /* a read wants to know of earlier ones */
     bool is_waiting; /* the engine returned EPENDING for this step */
     enum yk_err pending_result;
     bool scan_end;
@@ -32,6 +35,7 @@ struct yk_job {
     struct yk_op *scan; /* or NULL */
     struct yk_op *figures;
     enum yk_err get_result, apply_result, scan_result;
+    enum yk_err room_result; /* why an apply was refused as a whole; YK_OK: it was not */
 
     struct yk_key keys[YK_BATCH_MAX];
     struct yk_op *gets[YK_BATCH_MAX];

@@ -9,6 +9,8 @@
 #include "core/base/buffer.h"
 #include "core/store/decide.h"
 
+enum { COMPLAINT_MS = 1000 }; /* least time between two lines on what cannot be read */
+
 /* Ends */
 
 static void
@@ -40,14 +42,17 @@ release_key(struct yk_lane *lane, struct yk_op *op, bool is_applied)
 static void
 end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply, bool is_applied)
 {
+    enum yk_err result = (enum yk_err)reply->result;
     struct yk_buffer *held[] = {op->record, op->old, op->known};
     if (op->entry != NULL) {
         release_key(lane, op, is_applied);
     }
     op->record = op->old = op->known = NULL;
     op->is_known = false;
-    if (op->is_errand) {
+    if (op->errand == YK_ERRAND_SWEEP) {
         free_errand(lane, op);
+    } else if (op->errand == YK_ERRAND_MARKS) {
+        lane_marks_stored(lane, op, result);
     } else {
         (void)lane->config.sink.done(lane->config.sink.arg, op, reply);
     }
@@ -72,6 +77,21 @@ lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const ch
 
 const char lane_stopped_text[] = "the storage of this part of the keys has failed; see the log";
 
+/* Counts it, and says so now and then. */
+static void
+complain(struct yk_lane *lane, const struct yk_op *op, enum yk_err result)
+{
+    lane->n_damaged += result == YK_ECORRUPT ? 1 : 0;
+    if (lane->complained_ms != 0 && lane->now_ms < lane->complained_ms + COMPLAINT_MS) {
+        return;
+    }
+    lane->complained_ms = lane->now_ms;
+    yk_log(lane->config.world, YK_LOG_ERROR, "store",
+           "cannot read a record bucket=%u lane=%u slot=%u damaged_so_far=%llu error=\"%s\"",
+           lane->config.bucket_index, lane->config.lane, op->slot,
+           (unsigned long long)lane->n_damaged, yk_err_text(result));
+}
+
 /* Judging */
 
 /* Makes the record that the decision asks for; the value's parts go straight behind the head. */
@@ -94,11 +114,38 @@ build_record(struct yk_lane *lane, const struct yk_op *op, struct yk_decision *d
     return buffer;
 }
 
+static bool
+wants_value(const struct yk_op *op)
+{
+    return op->request.op == YK_OP_GET || (op->request.flags & YK_REQUEST_VALUE) != 0;
+}
+
+static void
+tell_hint(const struct yk_op *op, struct yk_reply *reply)
+{
+    reply->flags |= op->was_hit ? YK_REPLY_WAS_HIT : 0;
+    reply->last_access_ms = op->last_access_ms;
+}
+
+static void
+fill_hit(const struct yk_op *op, const struct yk_record *record, uint32_t flags,
+         struct yk_reply *reply)
+{
+    *reply = (struct yk_reply){.struct_size = sizeof(*reply),
+                               .result = YK_OK,
+                               .flags = flags,
+                               .client_flags = record->client_flags,
+                               .version = yk_record_shown_cas(record),
+                               .expiry_ms = record->expiry_ms,
+                               .value = record->value};
+    tell_hint(op, reply);
+}
+
 static void
 accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
        const struct yk_record *old)
 {
-    struct slot *slot = lane_slot(lane, op->slot);
+    struct slot *slot = &lane->slots[op->slot / lane->config.ring.n_lanes];
     if (slot->sequence == SEQUENCE_MAX) {
         lane_fail_write(lane, op, YK_ENOSPACE, "the slot has used up its versions");
         return;
@@ -117,8 +164,10 @@ accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
                                   .version = yk_record_shown_cas(&decision->record),
                                   .client_flags = decision->record.client_flags,
                                   .expiry_ms = decision->record.expiry_ms,
+                                  .flags = decision->reply_flags,
                                   .number = decision->number};
-    if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->record == NULL && old != NULL) {
+    tell_hint(op, &op->reply);
+    if (wants_value(op) && op->record == NULL && old != NULL) {
         op->old =
             yk_buffer_new_copy(old->value); /* read and ended at once: a touch into the past */
         if (op->old == NULL) {
@@ -150,12 +199,13 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
     if (old.size > 0) {
         enum yk_err result = yk_record_decode(old, lane->with_checksum, op->hash, &record);
         if (result != YK_OK && yk_decide_needs_old(&op->request)) {
+            complain(lane, op, result);
             lane_fail_write(lane, op, result, "the stored record is damaged");
             return;
         }
         seen = result == YK_OK ? &record : NULL;
     }
-    if (op->is_errand) {
+    if (op->errand == YK_ERRAND_SWEEP) {
         judge_errand(lane, op, seen);
         return;
     }
@@ -164,6 +214,12 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
     }
     struct yk_decision decision;
     yk_decide(&op->request, seen, lane->now_ms, lane->config.value_size_max, &decision);
+    if (!decision.is_change && decision.result == YK_OK && seen != NULL) {
+        struct yk_reply reply;
+        fill_hit(op, seen, decision.reply_flags, &reply);
+        end_write(lane, op, &reply, false);
+        return;
+    }
     if (!decision.is_change) {
         lane_fail_write(lane, op, decision.result, NULL);
         return;
@@ -173,15 +229,39 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
 
 /* Answers of the engine */
 
+/* A read that found something to write is done again as a write. */
 static void
-fill_hit(struct yk_reply *reply, const struct yk_record *record)
+promote(struct yk_lane *lane, struct yk_op *op)
 {
-    *reply = (struct yk_reply){.struct_size = sizeof(*reply),
-                               .result = YK_OK,
-                               .client_flags = record->client_flags,
-                               .version = yk_record_shown_cas(record),
-                               .expiry_ms = record->expiry_ms,
-                               .value = record->value};
+    op->is_promoted = true;
+    yk_op_queue_push(&lane->queue, op);
+}
+
+/* False: it is not to be answered yet. */
+static bool
+fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct yk_reply *reply)
+{
+    struct yk_record record;
+    struct yk_decision decision = {.reply_flags = 0};
+    enum yk_err result = yk_record_decode(bytes, lane->with_checksum, op->hash, &record);
+    if (result != YK_OK) {
+        complain(lane, op, result);
+        reply->result = result;
+        reply->text = "the stored record is damaged";
+        return true;
+    }
+    if (!lane_sees(lane, op->slot, &record)) {
+        reply->result = YK_ENOTFOUND;
+        return true;
+    }
+    if ((op->request.flags & YK_REQUEST_WIN) != 0) {
+        yk_decide(&op->request, &record, lane->now_ms, lane->config.value_size_max, &decision);
+        if (decision.is_change) {
+            return false;
+        }
+    }
+    fill_hit(op, &record, decision.reply_flags, reply);
+    return true;
 }
 
 /* Ends a GET; bytes are lent, or lie in buffer. */
@@ -189,23 +269,51 @@ static void
 end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice bytes,
         struct yk_buffer *buffer)
 {
-    struct yk_record record;
     struct yk_reply reply = {.struct_size = sizeof(reply), .result = result};
-    if (result == YK_OK) {
-        result = yk_record_decode(bytes, lane->with_checksum, op->hash, &record);
-        reply.result = result;
+    if (result == YK_OK && !fill_get(lane, op, bytes, &reply)) {
+        promote(lane, op);
+        return;
     }
-    if (result == YK_OK && !lane_sees(lane, op->slot, &record)) {
-        reply.result = YK_ENOTFOUND;
-    } else if (result == YK_OK) {
-        fill_hit(&reply, &record);
+    if (reply.result == YK_OK) {
         reply.value_buffer = buffer;
-    } else if (result != YK_ENOTFOUND) {
-        yk_log(lane->config.world, YK_LOG_ERROR, "store",
-               "cannot read a record slot=%u error=\"%s\"", op->slot, yk_err_text(result));
+    } else if (result != YK_OK && result != YK_ENOTFOUND) {
+        complain(lane, op, result);
     }
-    if (!lane->config.sink.done(lane->config.sink.arg, op, &reply)) {
+    if (op->entry != NULL) {
+        end_write(lane, op, &reply, false);
+    } else if (!lane->config.sink.done(lane->config.sink.arg, op, &reply)) {
         YK_ASSERT(!op->is_kept);
+    }
+}
+
+/* More than may be copied for it. */
+static bool
+is_too_much(const struct yk_op *op, size_t size)
+{
+    return op->is_kept && yk_op_is_read(op) && size > op->kept_max + YK_RECORD_OVERHEAD_MAX;
+}
+
+static void
+end_too_much(struct yk_lane *lane, struct yk_op *op, uint64_t size)
+{
+    struct yk_reply reply = {.struct_size = sizeof(reply), .result = YK_EBUSY, .number = size};
+    if (op->entry != NULL) {
+        end_write(lane, op, &reply, false);
+    } else {
+        (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
+    }
+}
+
+void
+lane_answer_known(struct yk_lane *lane, struct yk_op *op)
+{
+    struct yk_buffer *known = op->known;
+    if (known == NULL) {
+        end_get(lane, op, YK_ENOTFOUND, yk_slice_of(NULL, 0), NULL);
+    } else if (is_too_much(op, known->size)) {
+        end_too_much(lane, op, known->size);
+    } else {
+        end_get(lane, op, YK_OK, yk_slice_of(known->data, known->size), known);
     }
 }
 
@@ -217,7 +325,7 @@ keep_answer(struct yk_op *op, enum yk_err result, struct yk_slice value)
     if (result != YK_OK) {
         return;
     }
-    if (op->request.op == YK_OP_GET && value.size > op->kept_max + YK_RECORD_OVERHEAD_MAX) {
+    if (is_too_much(op, value.size)) {
         op->reply.result = YK_EBUSY;
         op->reply.number = value.size;
         return;
@@ -231,7 +339,9 @@ keep_answer(struct yk_op *op, enum yk_err result, struct yk_slice value)
 static void
 judge_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice value)
 {
-    if (result == YK_OK) {
+    if (op->errand == YK_ERRAND_MARKS) {
+        lane_marks_loaded(lane, op, result, value);
+    } else if (result == YK_OK) {
         lane_judge(lane, op, value);
     } else if (result == YK_ENOTFOUND) {
         lane_judge(lane, op, yk_slice_of(NULL, 0));
@@ -247,11 +357,23 @@ yk_lane_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct y
 {
     if (!lane->is_inline) {
         keep_answer(op, result, value);
-    } else if (op->request.op == YK_OP_GET) {
+    } else if (yk_op_is_read(op)) {
         end_get(lane, op, result, value, NULL);
     } else {
         judge_got(lane, op, result, value);
     }
+}
+
+/* A write of its key has begun since: what was read may be of it, and not be safe yet. */
+static bool
+lane_waits(struct yk_lane *lane, struct yk_op *op)
+{
+    struct yk_overlay_entry *entry =
+        lane->holds_reads && op->entry == NULL ? yk_overlay_find(&lane->overlay, op) : NULL;
+    if (entry != NULL) {
+        yk_op_queue_push(&entry->waiters, op);
+    }
+    return entry != NULL;
 }
 
 void
@@ -262,16 +384,43 @@ lane_finish_kept(struct yk_lane *lane, struct yk_op *op)
     struct yk_slice bytes =
         buffer != NULL ? yk_slice_of(buffer->data, buffer->size) : yk_slice_of(NULL, 0);
     op->old = NULL;
-    if (op->request.op != YK_OP_GET) {
+    if (!yk_op_is_read(op)) {
         judge_got(lane, op, result, bytes);
+    } else if (lane_waits(lane, op)) {
+        /* as a waiter it is answered with what the write leaves */
     } else if (result == YK_EBUSY) {
-        struct yk_reply reply = {
-            .struct_size = sizeof(reply), .result = YK_EBUSY, .number = op->reply.number};
-        (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
+        end_too_much(lane, op, op->reply.number);
     } else {
         end_get(lane, op, result, bytes, buffer);
     }
     yk_buffer_unref(buffer);
+}
+
+static void
+tell_state(struct yk_lane *lane, const struct yk_job *job)
+{
+    const struct yk_world *world = lane->config.world;
+    char reason[YK_ERROR_SIZE];
+    if (job->apply_result != YK_OK) {
+        lane->is_stopped = true;
+        yk_stack_error(lane->config.stack, reason);
+        yk_log(world, YK_LOG_ERROR, "store",
+               "lane stopped: apply failed bucket=%u lane=%u error=\"%s\" reason=\"%s\"; restart "
+               "the node",
+               lane->config.bucket_index, lane->config.lane, yk_err_text(job->apply_result),
+               reason);
+    }
+    if (job->room_result != YK_OK && !lane->is_full) {
+        lane->is_full = true;
+        yk_stack_error(lane->config.stack, reason);
+        yk_log(world, YK_LOG_ERROR, "store",
+               "writes are refused bucket=%u lane=%u error=\"%s\" reason=\"%s\"; reads go on",
+               lane->config.bucket_index, lane->config.lane, yk_err_text(job->room_result), reason);
+    } else if (job->room_result == YK_OK && job->n_admitted > 0 && lane->is_full) {
+        lane->is_full = false;
+        yk_log(world, YK_LOG_NOTICE, "store", "writes are taken again bucket=%u lane=%u",
+               lane->config.bucket_index, lane->config.lane);
+    }
 }
 
 void
@@ -283,12 +432,7 @@ lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
     for (uint32_t i = 0; i < job->n_refused; i++) {
         lane_fail_write(lane, job->refused[i], job->refusals[i], NULL);
     }
-    if (job->apply_result != YK_OK) {
-        lane->is_stopped = true;
-        yk_log(lane->config.world, YK_LOG_ERROR, "store",
-               "lane stopped: apply failed bucket=%u lane=%u error=\"%s\"; restart the node",
-               lane->config.bucket_index, lane->config.lane, yk_err_text(job->apply_result));
-    }
+    tell_state(lane, job);
     for (uint32_t i = 0; i < job->n_admitted; i++) {
         struct yk_op *op = job->writes[i];
         if (job->apply_result != YK_OK) {
@@ -297,12 +441,12 @@ lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
         }
         struct yk_reply reply = op->reply;
         struct yk_record record;
-        if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->record != NULL &&
+        if (wants_value(op) && op->record != NULL &&
             yk_record_decode(yk_slice_of(op->record->data, op->record->size), lane->with_checksum,
                              op->hash, &record) == YK_OK) {
             reply.value = record.value;
             reply.value_buffer = op->record;
-        } else if ((op->request.flags & YK_REQUEST_VALUE) != 0 && op->old != NULL) {
+        } else if (wants_value(op) && op->old != NULL) {
             reply.value = yk_slice_of(op->old->data, op->old->size);
             reply.value_buffer = op->old;
         }

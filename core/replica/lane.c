@@ -34,22 +34,10 @@ key_of(const struct yk_lane *lane, const struct yk_op *op)
 static void
 add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
+    job->has_hints = job->has_hints || (op->request.flags & YK_REQUEST_HINT) != 0;
     job->is_answered[job->n_gets] = false;
     job->keys[job->n_gets] = key_of(lane, op);
     job->gets[job->n_gets++] = op;
-}
-
-static void
-flush(struct yk_lane *lane, struct yk_op *op)
-{
-    struct yk_ttl delay = op->request.expiry;
-    int64_t at_ms = delay.kind == YK_EXPIRY_NEVER ? 1 : yk_ttl_fix(delay, lane->now_ms);
-    for (uint32_t i = 0; i < lane->n_slots; i++) {
-        lane_settle(lane, &lane->slots[i]); /* one that nobody has looked at since is not undone */
-        lane->slots[i].flush_at_ms = (uint64_t)at_ms;
-    }
-    lane->has_mortals = true;
-    lane_answer(lane, op, YK_OK, NULL);
 }
 
 static void
@@ -66,14 +54,39 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
             return;
         }
     }
-    if (op->is_known) {
+    if (op->is_known && yk_op_is_read(op)) {
+        lane_answer_known(lane, op);
+    } else if (op->is_known) {
         lane_judge(lane, op,
                    op->known != NULL ? yk_slice_of(op->known->data, op->known->size)
                                      : yk_slice_of(NULL, 0));
-    } else if (op->is_errand || yk_decide_needs_old(&op->request)) {
+    } else if (op->errand != YK_ERRAND_NONE || yk_decide_needs_old(&op->request)) {
         add_get(lane, job, op);
     } else {
         lane_judge(lane, op, yk_slice_of(NULL, 0));
+    }
+}
+
+/* A read; where the engine may show what is not yet safe, one of a key that is being written waits
+ * for the write's end. */
+static void
+take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
+{
+    struct yk_overlay_entry *entry = lane->holds_reads ? yk_overlay_find(&lane->overlay, op) : NULL;
+    if (entry != NULL) {
+        yk_op_queue_push(&entry->waiters, op);
+    } else {
+        add_get(lane, job, op);
+    }
+}
+
+static void
+refuse(struct yk_lane *lane, struct yk_op *op)
+{
+    if (yk_op_is_read(op) && op->entry == NULL) {
+        lane_answer(lane, op, YK_ESTOPPED, lane_stopped_text);
+    } else {
+        lane_fail_write(lane, op, YK_ESTOPPED, lane_stopped_text);
     }
 }
 
@@ -81,18 +94,29 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 static void
 take_queue(struct yk_lane *lane, struct yk_job *job)
 {
-    while (job->n_gets < YK_BATCH_MAX && lane->queue.first != NULL) {
+    while (job->n_gets < YK_BATCH_MAX && lane->queue.first != NULL && !lane_marks_bar(lane)) {
         struct yk_op *op = yk_op_queue_pop(&lane->queue);
-        if (op->request.op == YK_OP_FLUSH) {
-            flush(lane, op);
-        } else if (lane->is_stopped && op->request.op == YK_OP_GET) {
-            lane_answer(lane, op, YK_ESTOPPED, lane_stopped_text);
-        } else if (lane->is_stopped) {
-            lane_fail_write(lane, op, YK_ESTOPPED, lane_stopped_text);
-        } else if (op->request.op == YK_OP_GET) {
-            add_get(lane, job, op);
+        if (lane->is_stopped) {
+            refuse(lane, op);
+        } else if (op->request.op == YK_OP_FLUSH) {
+            lane_flush(lane, op);
+        } else if (yk_op_is_read(op) && op->entry == NULL) {
+            take_read(lane, job, op);
         } else {
             take_write(lane, job, op);
+        }
+    }
+}
+
+static void
+take_reads(struct yk_lane *lane, struct yk_job *job)
+{
+    while (job->n_gets < YK_BATCH_MAX && lane->reads.first != NULL) {
+        struct yk_op *op = yk_op_queue_pop(&lane->reads);
+        if (lane->is_stopped) {
+            refuse(lane, op);
+        } else {
+            take_read(lane, job, op);
         }
     }
 }
@@ -124,12 +148,24 @@ take_scans(struct yk_lane *lane, struct yk_job *job)
 {
     while (lane->scans.first != NULL && job->scan == NULL && job->figures == NULL) {
         struct yk_op *op = yk_op_queue_pop(&lane->scans);
-        if (op->request.op == YK_OP_STATS) {
+        if (lane->config.is_shut) {
+            lane_answer(lane, op, op->request.op == YK_OP_STATS ? YK_OK : YK_ESTOPPED,
+                        lane_stopped_text);
+        } else if (op->request.op == YK_OP_STATS) {
             job->figures = op;
         } else {
             job->scan = op;
         }
     }
+}
+
+static void
+add_figures(struct yk_lane *lane, struct yk_figures *figures)
+{
+    if ((lane->info->caps & YK_BACKEND_EXACT_COUNT) != 0) {
+        yk_figures_add(figures, "curr_items", -(uint64_t)lane->marks.n_stored);
+    }
+    yk_figures_add(figures, "damaged_records", lane->n_damaged);
 }
 
 static void
@@ -145,48 +181,116 @@ finish_job(struct yk_lane *lane, struct yk_job *job)
         lane_finish_scan(lane, job);
     }
     if (job->figures != NULL) {
+        add_figures(lane, job->figures->figures);
         lane_answer(lane, job->figures, YK_OK, NULL);
     }
+}
+
+/* Lane records stand in a job of their own. */
+static void
+load_marks(struct yk_lane *lane, struct yk_job *job)
+{
+    lane->marks.state = MARKS_LOADING;
+    lane->marks.n_out = lane->marks.n_pages;
+    for (uint32_t i = 0; i < lane->marks.n_pages; i++) {
+        add_get(lane, job, &lane->marks.ops[i]);
+    }
+}
+
+static void
+build_writer(struct yk_lane *lane, struct yk_job *job)
+{
+    if (lane->marks.state == MARKS_TO_LOAD) {
+        load_marks(lane, job);
+        return;
+    }
+    if (lane->marks.state == MARKS_WAITING && lane->decided.first == NULL) {
+        lane_marks_store(lane);
+    }
+    take_decided(lane, job);
+    take_queue(lane, job);
+    if (lane->n_jobs == 1) {
+        take_scans(lane, job);
+    }
+}
+
+/* Is there something that the next job may take up? */
+static bool
+has_to_write(const struct yk_lane *lane)
+{
+    return lane->decided.first != NULL || lane->marks.state == MARKS_WAITING ||
+           (lane->queue.first != NULL && !lane_marks_bar(lane)) ||
+           (lane->n_jobs == 1 && lane->scans.first != NULL);
+}
+
+static void
+send_out(struct yk_lane *lane, struct yk_job *job)
+{
+    job->is_out = true;
+    lane->config.sink.start(lane->config.sink.arg, job);
+}
+
+static void
+run_writer(struct yk_lane *lane)
+{
+    struct yk_job *job = &lane->jobs[0];
+    while (!job->is_out) {
+        yk_job_reset(job, lane->now_ms);
+        build_writer(lane, job);
+        if (yk_job_is_empty(job)) {
+            if (!has_to_write(lane)) {
+                return;
+            }
+        } else if (lane->is_inline) {
+            bool is_done = yk_job_run(job);
+            YK_ASSERT(is_done);
+            finish_job(lane, job);
+        } else {
+            send_out(lane, job);
+        }
+    }
+}
+
+static void
+run_readers(struct yk_lane *lane)
+{
+    for (uint32_t i = 1; i < lane->n_jobs && !lane_marks_bar(lane); i++) {
+        struct yk_job *job = &lane->jobs[i];
+        if (job->is_out) {
+            continue;
+        }
+        yk_job_reset(job, lane->now_ms);
+        take_reads(lane, job);
+        take_scans(lane, job);
+        if (!yk_job_is_empty(job)) {
+            send_out(lane, job);
+        }
+    }
+}
+
+static void
+advance(struct yk_lane *lane, uint64_t now_ms)
+{
+    if (now_ms > lane->now_ms) {
+        lane->now_ms = now_ms;
+    }
+    lane_flush_due(lane);
 }
 
 void
 yk_lane_run(struct yk_lane *lane, uint64_t now_ms)
 {
-    struct yk_job *job = lane->job;
-    if (now_ms > lane->now_ms) {
-        lane->now_ms = now_ms;
-    }
-    while (!lane->job_is_out) {
-        yk_job_reset(job, lane->now_ms);
-        take_decided(lane, job);
-        take_queue(lane, job);
-        take_scans(lane, job);
-        if (yk_job_is_empty(job)) {
-            if (lane->queue.first == NULL && lane->decided.first == NULL &&
-                lane->scans.first == NULL) {
-                return;
-            }
-            continue;
-        }
-        if (!lane->is_inline) {
-            lane->job_is_out = true;
-            lane->config.sink.start(lane->config.sink.arg, job);
-            return;
-        }
-        bool is_done = yk_job_run(job);
-        YK_ASSERT(is_done);
-        finish_job(lane, job);
-    }
+    advance(lane, now_ms);
+    run_writer(lane);
+    run_readers(lane);
 }
 
 void
 yk_lane_job_done(struct yk_lane *lane, struct yk_job *job, uint64_t now_ms)
 {
-    YK_ASSERT(lane->job_is_out && job == lane->job);
-    lane->job_is_out = false;
-    if (now_ms > lane->now_ms) {
-        lane->now_ms = now_ms;
-    }
+    YK_ASSERT(job->is_out && job->lane == lane);
+    job->is_out = false;
+    advance(lane, now_ms);
     finish_job(lane, job);
     yk_lane_run(lane, now_ms);
 }
@@ -199,6 +303,9 @@ yk_lane_submit(struct yk_lane *lane, struct yk_op *op)
     case YK_OP_STATS:
         yk_op_queue_push(&lane->scans, op);
         break;
+    case YK_OP_GET:
+        yk_op_queue_push(lane->n_jobs > 1 && yk_op_is_read(op) ? &lane->reads : &lane->queue, op);
+        break;
     default:
         yk_op_queue_push(&lane->queue, op);
         break;
@@ -206,6 +313,31 @@ yk_lane_submit(struct yk_lane *lane, struct yk_op *op)
 }
 
 /* Life */
+
+uint32_t
+yk_lane_jobs_max(const struct yk_backend_info *info)
+{
+    if ((info->caps & (YK_BACKEND_BLOCKS | YK_BACKEND_ASYNC)) == 0) {
+        return 0;
+    }
+    return info->threads == YK_THREADS_SERIAL ? 1 : 1 + YK_LANE_READERS;
+}
+
+static enum yk_err
+make_jobs(struct yk_lane *lane)
+{
+    uint32_t n_jobs = lane->is_inline ? 1 : yk_lane_jobs_max(lane->info);
+    lane->jobs = calloc(n_jobs, sizeof(struct yk_job));
+    if (lane->jobs == NULL) {
+        return YK_ENOMEM;
+    }
+    for (; lane->n_jobs < n_jobs; lane->n_jobs++) {
+        yk_job_init(&lane->jobs[lane->n_jobs], lane, lane->config.stack);
+        lane->jobs[lane->n_jobs].syncs = lane->config.durability == YK_DURABILITY_DISK;
+    }
+    lane->holds_reads = n_jobs > 1 && lane->config.durability == YK_DURABILITY_DISK;
+    return YK_OK;
+}
 
 enum yk_err
 yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
@@ -220,11 +352,12 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->is_inline = (lane->info->caps & (YK_BACKEND_BLOCKS | YK_BACKEND_ASYNC)) == 0;
     lane->with_checksum = (lane->info->caps & YK_BACKEND_VOLATILE) == 0;
     lane->n_slots = (1u << config->ring.slot_bits) / config->ring.n_lanes + 1;
+    lane->is_stopped = config->is_shut;
     lane->slots = calloc(lane->n_slots, sizeof(struct slot));
-    lane->job = calloc(1, sizeof(struct yk_job));
     lane->sweep = yk_scan_state_new(config->key_size_max, SWEEP_BYTES, false);
     lane->sweep_op = calloc(1, sizeof(struct yk_op));
-    if (yk_overlay_init(&lane->overlay) != YK_OK || lane->slots == NULL || lane->job == NULL ||
+    if (yk_overlay_init(&lane->overlay) != YK_OK || make_jobs(lane) != YK_OK ||
+        (!config->is_shut && lane_marks_init(lane) != YK_OK) || lane->slots == NULL ||
         lane->sweep == NULL || lane->sweep_op == NULL) {
         lane->config.stack = NULL;
         yk_lane_free(lane);
@@ -233,7 +366,6 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->sweep_op->request.op = YK_OP_SCAN;
     lane->sweep_op->scan = lane->sweep;
     lane->has_mortals = (lane->info->caps & YK_BACKEND_VOLATILE) == 0;
-    yk_job_init(lane->job, lane, config->stack);
     *ret_lane = lane;
     return YK_OK;
 }
@@ -250,10 +382,11 @@ yk_lane_free(struct yk_lane *lane)
     yk_stack_close(lane->config.stack);
     yk_scan_state_free(lane->sweep);
     free(lane->sweep_op);
-    if (lane->job != NULL) {
-        yk_job_done(lane->job);
+    for (uint32_t i = 0; i < lane->n_jobs; i++) {
+        yk_job_done(&lane->jobs[i]);
     }
-    free(lane->job);
+    free(lane->jobs);
+    lane_marks_done(lane);
     free(lane->slots);
     free(lane);
 }
@@ -273,8 +406,12 @@ yk_lane_keeps(const struct yk_lane *lane)
 bool
 yk_lane_is_idle(const struct yk_lane *lane)
 {
-    return !lane->job_is_out && lane->queue.first == NULL && lane->scans.first == NULL &&
-           lane->decided.first == NULL && lane->overlay.n_entries == 0;
+    bool is_out = false;
+    for (uint32_t i = 0; i < lane->n_jobs; i++) {
+        is_out = is_out || lane->jobs[i].is_out;
+    }
+    return !is_out && lane->queue.first == NULL && lane->reads.first == NULL &&
+           lane->scans.first == NULL && lane->decided.first == NULL && lane->overlay.n_entries == 0;
 }
 
 uint32_t

@@ -5,9 +5,10 @@
  *     submit -> queue -> [get the old record] -> judge -> decided -> [admit, apply] -> done
  *                  \-> overlay: waits for the write of its key that is under way
  *
- * Engine calls are made in batches, one job at a time. For an engine that does not block a job runs
- * at once, within yk_lane_run, and values are lent from the engine's memory; for others it is
- * handed out by sink->start, and comes back by yk_lane_job_done.
+ * Engine calls are made in batches, called jobs. For an engine that does not block a job runs at
+ * once, within yk_lane_run, and values are lent from the engine's memory; for others it is handed
+ * out by sink->start, and comes back by yk_lane_job_done. There is one job that writes, and where
+ * the engine bears it (READERS, PARALLEL) a few that only read beside it.
  *
  * Pure: time comes with run and job_done. Threads: the owning worker's; yk_job_run: the thread that
  * was given the job. Ownership: the lane lends ops from submit to done; it owns its stack from new
@@ -36,6 +37,8 @@ struct yk_lane_sink {
 struct yk_lane_config {
     const struct yk_world *world;
     struct yk_stack *stack; /* taken on success */
+    bool is_shut;           /* the stack is not open, what it holds is damaged: refuse everything */
+    enum yk_durability durability;
     struct yk_ring ring;
     uint32_t lane;
     uint32_t bucket_index;
@@ -64,6 +67,9 @@ bool yk_lane_keeps(
     const struct yk_lane *lane); /* answers come from another thread: ops must be is_kept */
 bool yk_lane_is_idle(const struct yk_lane *lane); /* no op, no job, nothing pinned */
 uint32_t yk_lane_index(const struct yk_lane *lane);
+
+/* How many jobs such a lane may have out at once; 0 for an engine that does not block. */
+uint32_t yk_lane_jobs_max(const struct yk_backend_info *info);
 
 /* A visit to an engine that may block. True: it has ended. False: an asynchronous engine has it;
  * call again, from any thread, when world->complete has named its call. */

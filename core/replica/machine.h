@@ -16,7 +16,35 @@
 struct slot {
     uint64_t sequence;      /* of the last version given */
     uint64_t flush_version; /* records up to this one are absent */
-    uint64_t flush_at_ms;   /* a flush to come, judged by slot time; 0: none */
+};
+
+/* The flush marks of an engine that keeps its records are kept in it too, in lane records, a page
+ * for some slots each. While they are written nothing is judged: so no write can come between.
+ *
+ *     TO_LOAD -> LOADING -> IDLE -> WAITING (for the writes under way) -> STORING -> IDLE
+ */
+enum marks_state {
+    MARKS_VOLATILE, /* nothing to keep */
+    MARKS_TO_LOAD,
+    MARKS_LOADING,
+    MARKS_IDLE,
+    MARKS_WAITING,
+    MARKS_STORING,
+};
+
+struct marks {
+    enum marks_state state;
+    uint32_t n_pages;
+    uint32_t n_stored;   /* pages that the engine holds */
+    uint32_t n_out;      /* pages under way */
+    uint32_t n_done;     /* of these, well */
+    enum yk_err result;  /* of those that were not */
+    struct yk_op *ops;   /* one for each page */
+    uint8_t *keys;       /* what they pin */
+    struct yk_op *flush; /* waits for its answer; NULL: a delayed flush has come due */
+    uint64_t at_ms;      /* when it is to be */
+    bool is_due;         /* it takes place with what is being stored */
+    uint64_t retry_ms;   /* not before, after a failure */
 };
 
 struct yk_lane {
@@ -24,17 +52,25 @@ struct yk_lane {
     const struct yk_backend_info *info;
     struct slot *slots; /* of this lane: index slot / n_lanes */
     uint32_t n_slots;
-    uint64_t now_ms; /* slot time: never goes back */
-    bool is_inline;  /* the engine answers at once */
+    uint64_t now_ms;      /* slot time: never goes back */
+    uint64_t flush_at_ms; /* a flush to come, judged by slot time; 0: none */
+    struct marks marks;
+    bool is_inline; /* the engine answers at once */
     bool with_checksum;
-    bool is_stopped; /* apply failed: what the engine holds is not known */
+    bool holds_reads; /* a read of a key that is being written waits for the write's end */
+    bool is_stopped;  /* apply failed: what the engine holds is not known */
+    bool is_full;     /* the last apply was refused */
     struct yk_overlay overlay;
     struct yk_op_queue queue;   /* submitted */
+    struct yk_op_queue reads;   /* likewise, for the jobs that read */
     struct yk_op_queue scans;   /* SCAN and STATS, one of each in a job */
     struct yk_op_queue decided; /* writes with their record, to be admitted and applied */
-    struct yk_job *job;
-    bool job_is_out;
+    struct yk_job *jobs;        /* the one that writes, then those that read */
+    uint32_t n_jobs;
     uint32_t n_errands;
+
+    uint64_t n_damaged;     /* records that could not be read */
+    uint64_t complained_ms; /* when such a one was last logged */
 
     /* The sweep. */
     struct yk_scan_state *sweep;
@@ -51,9 +87,24 @@ lane_prefix(const struct yk_lane *lane)
 }
 
 /* slot.c */
-void lane_settle(struct yk_lane *lane, struct slot *slot);   /* a flush whose time has come */
-struct slot *lane_slot(struct yk_lane *lane, uint32_t slot); /* settled */
+void lane_flush_slots(struct yk_lane *lane); /* all records that are there now are absent */
 bool lane_sees(struct yk_lane *lane, uint32_t slot, const struct yk_record *record);
+
+/* marks.c */
+enum yk_err lane_marks_init(struct yk_lane *lane) YK_MUST_CHECK;
+void lane_marks_done(struct yk_lane *lane);
+void lane_flush(struct yk_lane *lane, struct yk_op *op); /* answers it, now or later */
+void lane_flush_due(struct yk_lane *lane);               /* looks whether a delayed one has come */
+/* Nothing new may be read or judged now. */
+static inline bool
+lane_marks_bar(const struct yk_lane *lane)
+{
+    return lane->marks.state != MARKS_VOLATILE && lane->marks.state != MARKS_IDLE;
+}
+void lane_marks_store(struct yk_lane *lane); /* WAITING, and no write is under way */
+void
+lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice page);
+void lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result);
 
 /* judge.c */
 extern const char lane_stopped_text[];
@@ -62,6 +113,8 @@ void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, con
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_finish_kept(struct yk_lane *lane, struct yk_op *op); /* what an executor read for it */
 void lane_finish_writes(struct yk_lane *lane, struct yk_job *job);
+/* A read that waited for a write of its key, and knows what that left. */
+void lane_answer_known(struct yk_lane *lane, struct yk_op *op);
 
 /* sweep.c */
 void lane_finish_scan(struct yk_lane *lane, struct yk_job *job);

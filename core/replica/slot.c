@@ -1,24 +1,16 @@
-/* Slots: flush marks, and which records are there for a reader. */
+/* Slots: which records are there for a reader. */
 #include <config.h>
 
 #include "core/replica/machine.h"
 
 void
-lane_settle(struct yk_lane *lane, struct slot *slot)
+lane_flush_slots(struct yk_lane *lane)
 {
-    if (slot->flush_at_ms != 0 && slot->flush_at_ms <= lane->now_ms) {
-        slot->flush_at_ms = 0;
-        slot->flush_version = lane->config.epoch << SEQUENCE_BITS | slot->sequence;
-        lane->has_mortals = true;
+    for (uint32_t i = 0; i < lane->n_slots; i++) {
+        lane->slots[i].flush_version =
+            lane->config.epoch << SEQUENCE_BITS | lane->slots[i].sequence;
     }
-}
-
-struct slot *
-lane_slot(struct yk_lane *lane, uint32_t slot)
-{
-    struct slot *own = &lane->slots[slot / lane->config.ring.n_lanes];
-    lane_settle(lane, own);
-    return own;
+    lane->has_mortals = true;
 }
 
 bool
@@ -26,5 +18,5 @@ lane_sees(struct yk_lane *lane, uint32_t slot, const struct yk_record *record)
 {
     return (record->marks & YK_RECORD_TOMBSTONE) == 0 &&
            (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
-           record->version > lane_slot(lane, slot)->flush_version;
+           record->version > lane->slots[slot / lane->config.ring.n_lanes].flush_version;
 }

@@ -29,7 +29,7 @@ add_errand(struct yk_lane *lane, struct yk_slice key)
     op->hash = yk_hash(key);
     op->slot = (uint16_t)yk_ring_slot(&lane->config.ring, op->hash);
     op->lane = (uint16_t)lane->config.lane;
-    op->is_errand = true;
+    op->errand = YK_ERRAND_SWEEP;
     op->is_kept = true;
     lane->n_errands++;
     yk_op_queue_push(&lane->queue, op);
@@ -52,13 +52,19 @@ scan_wants(struct yk_lane *lane, const struct yk_op *scan, uint32_t slot,
     return is_dead;
 }
 
+static bool
+is_lane_record(uint32_t prefix, const struct yk_key *key)
+{
+    return prefix > 0 ? key->data[0] == 0xff && key->data[1] == 0xff : key->slot == YK_LANE_RECORDS;
+}
+
 bool
 yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *key,
                 struct yk_slice value)
 {
     struct yk_record record;
     uint32_t prefix = lane_prefix(lane);
-    if (key->size < prefix) {
+    if (key->size < prefix || is_lane_record(prefix, key)) {
         return true;
     }
     struct yk_slice bare = yk_slice_of(key->data + prefix, key->size - prefix);

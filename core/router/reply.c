@@ -257,7 +257,7 @@ yk_router_ended(struct yk_router *router, struct yk_op *op, const struct yk_repl
     }
     struct call *call = (struct call *)op;
     struct yk_session *session = call->session;
-    bool is_get = op->request.op == YK_OP_GET;
+    bool is_get = yk_op_is_read(op);
     if (is_get && op->is_kept && reply->result == YK_EBUSY && !session->is_closed) {
         session->value_guess = call->value_size = reply->number;
         start_again(call);

@@ -39,10 +39,12 @@ charge_of(const struct call *call)
     if (!call->op.is_kept) {
         return 0;
     }
-    if (call->op.request.op == YK_OP_GET) {
+    if (yk_op_is_read(&call->op)) {
         return call->value_size > session->value_guess ? call->value_size : session->value_guess;
     }
-    return (call->op.request.flags & YK_REQUEST_VALUE) != 0 ? call->bucket->value_size_max : 0;
+    return call->op.request.op == YK_OP_GET || (call->op.request.flags & YK_REQUEST_VALUE) != 0
+               ? call->bucket->value_size_max
+               : 0;
 }
 
 static bool

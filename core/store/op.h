@@ -16,6 +16,13 @@ struct yk_overlay_entry;
 /* Pinned bytes start with this much room, then the key: there an engine's key gets its prefix. */
 #define YK_PIN_ROOM        8u
 #define YK_OP_WHOLE_WORKER UINT16_MAX
+#define YK_LANE_RECORDS    UINT16_MAX /* the slot of the core's own records */
+
+enum yk_errand {
+    YK_ERRAND_NONE = 0,
+    YK_ERRAND_SWEEP = 1, /* drops a record that has ended */
+    YK_ERRAND_MARKS = 2, /* reads or writes a lane record: the flush marks */
+};
 
 struct yk_op {
     struct yk_request request; /* first: plugins see this */
@@ -40,7 +47,10 @@ struct yk_op {
     struct yk_buffer *old;    /* record that it is to be judged on, where it had to be kept */
     struct yk_buffer *known;  /* is_known: the record that the write before left; NULL: none */
     bool is_known;
-    bool is_errand;             /* the lane's own: nobody waits for the answer */
+    uint8_t errand;             /* enum yk_errand: the lane's own, no client waits for it */
+    bool is_promoted;           /* a read that found something to write: it is a write now */
+    bool was_hit;               /* with HINT: what the engine knew before it was read */
+    uint64_t last_access_ms;    /* likewise */
     struct yk_scan_state *scan; /* SCAN: where it stands, and the chunk that was read */
     struct yk_figures *figures; /* STATS: added to */
 
@@ -92,6 +102,13 @@ yk_op_is_write(const struct yk_op *op)
     return (op->request.op == YK_OP_GET && (op->request.flags & changes) != 0) ||
            op->request.op == YK_OP_STORE || op->request.op == YK_OP_ARITH ||
            op->request.op == YK_OP_DELETE || op->request.op == YK_OP_TOUCH;
+}
+
+/* Does it only read? */
+static inline bool
+yk_op_is_read(const struct yk_op *op)
+{
+    return op->request.op == YK_OP_GET && !op->is_promoted && !yk_op_is_write(op);
 }
 
 /* Is it about one key? */

@@ -121,7 +121,7 @@ layer_close(struct layer *layer)
     if (layer->is_open && closing != NULL) {
         closing(layer->self);
     }
-    yk_instance_free(layer->settings, layer->self);
+    layer->is_open = false;
 }
 
 static void
@@ -129,8 +129,13 @@ layer_info(struct layer *layer, struct yk_backend_info *info)
 {
     void (*inform)(void *, struct yk_backend_info *) =
         layer->is_engine ? layer->backend.info : layer->filter.info;
+    uint32_t threads = info->threads;
     if (inform != NULL) {
         inform(layer->self, info);
+    }
+    if (!layer->is_engine) {
+        uint32_t own = layer->filter.threads;
+        info->threads = own < threads ? own : threads;
     }
 }
 
@@ -175,6 +180,23 @@ check_memory(const struct yk_stack_config *config, char *error)
     return YK_EINVALID;
 }
 
+/* Until the core keeps a journal, the engine has to keep the bucket's promise. */
+static enum yk_err
+check_durability(const struct yk_stack_config *config, const struct yk_backend_info *info,
+                 char *error)
+{
+    static const char *const names[] = {"memory", "os", "disk"};
+    if (config->place.durability == YK_DURABILITY_MEMORY ||
+        (info->caps & YK_BACKEND_VOLATILE) == 0) {
+        return YK_OK;
+    }
+    snprintf(error, YK_ERROR_SIZE,
+             "bucket %s: durability = %s, but %s keeps nothing over a restart; set durability = "
+             "memory, or choose another backend",
+             config->place.bucket, names[config->place.durability], config->backend->plugin->name);
+    return YK_EINVALID;
+}
+
 static enum yk_err
 check_info(const struct yk_stack_config *config, const struct yk_backend_info *info, char *error)
 {
@@ -200,7 +222,8 @@ check_info(const struct yk_stack_config *config, const struct yk_backend_info *i
                  config->place.bucket, name);
         return YK_EINVALID;
     }
-    return check_memory(config, error);
+    enum yk_err result = check_durability(config, info, error);
+    return result == YK_OK ? check_memory(config, error) : result;
 }
 
 static enum yk_err
@@ -216,15 +239,17 @@ make_instances(struct yk_stack *stack, char *error)
         layer->is_made = true;
         layer_info(layer, &stack->info);
     }
+    if (stack->place.durability == YK_DURABILITY_DISK) {
+        stack->info.caps |= YK_BACKEND_BLOCKS; /* sync waits for the device */
+    }
     return YK_OK;
 }
 
 static enum yk_err
 open_layers(struct yk_stack *stack, const struct yk_stack_config *config, char *error)
 {
-    enum yk_err result = check_info(config, &stack->info, error);
-    if (result == YK_OK && (stack->info.caps & YK_BACKEND_VOLATILE) == 0 &&
-        config->make_folder != NULL) {
+    enum yk_err result = YK_OK;
+    if ((stack->info.caps & YK_BACKEND_VOLATILE) == 0 && config->make_folder != NULL) {
         stack->place.folder = config->make_folder(config->arg, &stack->place, error);
         result = stack->place.folder != NULL ? YK_OK : YK_EIO;
     }
@@ -232,6 +257,14 @@ open_layers(struct yk_stack *stack, const struct yk_stack_config *config, char *
         result = layer_open(&stack->layers[i], &stack->place, error);
     }
     return result;
+}
+
+static void
+close_layers(struct yk_stack *stack)
+{
+    for (uint32_t i = 0; i < stack->n_layers; i++) {
+        layer_close(&stack->layers[i]);
+    }
 }
 
 static struct yk_stack *
@@ -264,7 +297,15 @@ yk_stack_open(const struct yk_stack_config *config, struct yk_stack **ret_stack,
     }
     enum yk_err result = make_instances(stack, error);
     if (result == YK_OK) {
+        result = check_info(config, &stack->info, error);
+    }
+    if (result == YK_OK) {
         result = open_layers(stack, config, error);
+        if (result == YK_ECORRUPT) {
+            close_layers(stack);
+            *ret_stack = stack;
+            return result;
+        }
     }
     if (result != YK_OK) {
         yk_stack_close(stack);
@@ -284,6 +325,9 @@ yk_stack_ask(const struct yk_stack_config *config, struct yk_backend_info *ret_i
     }
     enum yk_err result = make_instances(stack, error);
     if (result == YK_OK) {
+        result = check_info(config, &stack->info, error);
+    }
+    if (result == YK_OK) {
         *ret_info = stack->info;
     }
     yk_stack_close(stack);
@@ -299,6 +343,7 @@ yk_stack_close(struct yk_stack *stack)
     for (uint32_t i = 0; i < stack->n_layers; i++) {
         if (stack->layers[i].is_made) {
             layer_close(&stack->layers[i]);
+            yk_instance_free(stack->layers[i].settings, stack->layers[i].self);
         }
     }
     free(stack);
@@ -308,6 +353,12 @@ const struct yk_backend_info *
 yk_stack_info(const struct yk_stack *stack)
 {
     return &stack->info;
+}
+
+void
+yk_stack_error(struct yk_stack *stack, char *to)
+{
+    yk_plugin_host_error(&stack->layers[stack->n_layers - 1].host, to);
 }
 
 enum yk_err
@@ -335,6 +386,21 @@ enum yk_err
 yk_stack_admit(struct yk_stack *stack, const struct yk_change *change)
 {
     return layer_admit(&stack->layers[0].next, change);
+}
+
+enum yk_err
+yk_stack_sync(struct yk_stack *stack)
+{
+    struct layer *engine = &stack->layers[stack->n_layers - 1];
+    return engine->backend.sync != NULL ? engine->backend.sync(engine->self) : YK_OK;
+}
+
+enum yk_err
+yk_stack_hint(struct yk_stack *stack, const struct yk_key *key, struct yk_hint *ret_hint)
+{
+    struct layer *engine = &stack->layers[stack->n_layers - 1];
+    return engine->backend.hint != NULL ? engine->backend.hint(engine->self, key, ret_hint)
+                                        : YK_ENOTFOUND;
 }
 
 void

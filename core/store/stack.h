@@ -29,7 +29,8 @@ struct yk_stack_config {
 
 /* Makes the instances and opens them, the engine first. On failure error (YK_ERROR_SIZE bytes) says
  * which plugin and why, and nothing is left open. Refuses a bucket that asks for more than the
- * engine gives. */
+ * engine gives. ECORRUPT: what the lane holds is damaged; then *ret_stack is set all the same, to a
+ * stack that may only be asked for its info, and closed. */
 enum yk_err yk_stack_open(const struct yk_stack_config *config, struct yk_stack **ret_stack,
                           char *error) YK_MUST_CHECK;
 /* Closes and frees; takes NULL. */
@@ -38,12 +39,16 @@ void yk_stack_close(struct yk_stack *stack);
 /* The least memory_max of a bucket that evicts: then a lane finds room for any record in itself. */
 uint64_t yk_stack_memory_min(uint32_t n_lanes, uint32_t key_size_max, uint64_t value_size_max);
 
-/* What such a stack would be, without opening it. */
+/* What such a stack would be, without opening it; with the same checks. place.folder,
+ * place.budget->size_max and place.bucket are looked at, no other pointer of it. */
 enum yk_err yk_stack_ask(const struct yk_stack_config *config, struct yk_backend_info *ret_info,
                          char *error) YK_MUST_CHECK;
 
 /* What the whole stack is, as its outermost filter says. */
 const struct yk_backend_info *yk_stack_info(const struct yk_stack *stack);
+
+/* What the engine said of its last failure, "" if nothing; YK_ERROR_SIZE bytes. */
+void yk_stack_error(struct yk_stack *stack, char *to);
 
 /* The calls, from the outermost filter down; see backend.h. */
 enum yk_err yk_stack_get(struct yk_stack *stack, const struct yk_key *keys, uint32_t n,
@@ -53,6 +58,10 @@ enum yk_err yk_stack_apply(struct yk_stack *stack, const struct yk_change *chang
 enum yk_err
 yk_stack_scan(struct yk_stack *stack, const struct yk_scan *scan, struct yk_cursor *cursor,
               yk_record_fn fn, void *arg, bool *ret_end, struct yk_call *call) YK_MUST_CHECK;
+/* Of the engine: filters keep nothing back. */
+enum yk_err yk_stack_sync(struct yk_stack *stack) YK_MUST_CHECK;
+enum yk_err
+yk_stack_hint(struct yk_stack *stack, const struct yk_key *key, struct yk_hint *ret_hint);
 enum yk_err yk_stack_admit(struct yk_stack *stack, const struct yk_change *change) YK_MUST_CHECK;
 
 /* The engine's figures and the filters', one after another; the engine's record count as

@@ -160,7 +160,7 @@ struct yk_backend_ops {
     /* Required. Makes the changes, in order. A key may stand in it once. DELETE of an absent key is
      * no error. After an error the lane stops: which changes were made is not known. Except with
      * ATOMIC_BATCH: ENOSPACE, ENOMEM and ETOOLARGE say that none was made, their clients are
-     * refused, and the lane goes on. */
+     * refused, and the lane goes on; what had been admitted for this call is given up. */
     enum yk_err (*apply)(void *self, const struct yk_change *changes, uint32_t n,
                          struct yk_call *call);
 
@@ -177,7 +177,8 @@ struct yk_backend_ops {
 
     /* What was applied before is on the device when this returns. Default: nothing. */
     enum yk_err (*sync)(void *self);
-    enum yk_err (*snapshot)(void *self, const char *path);   /* default: EUNSUPPORTED */
+    /* A copy into an empty folder, from which an instance can be opened. Default: EUNSUPPORTED. */
+    enum yk_err (*snapshot)(void *self, const char *path);
     enum yk_err (*compact)(void *self);                      /* default: nothing */
     enum yk_err (*count)(void *self, uint64_t *ret_records); /* default: EUNSUPPORTED */
     void (*stats)(void *self, yk_figure_fn fn, void *arg);   /* default: nothing */

@@ -50,6 +50,10 @@ struct yk_filter_ops {
                         struct yk_call *call);
     enum yk_err (*admit)(void *self, struct yk_next *next, const struct yk_change *change);
     void (*stats)(void *self, yk_figure_fn fn, void *arg); /* default: nothing of its own */
+
+    /* enum yk_backend_threads that the filter copes with; the stack has the least of all its
+     * layers. */
+    uint32_t threads;
 };
 
 #ifdef __cplusplus

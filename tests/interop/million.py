@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Many items of 100 bytes through the frontend, read back and compared: 1 000 000 with YK_LONG=1, else 100 000.
+"""Many items of 100 bytes through the frontend, read back and compared: 1 000 000 with YK_LONG=1, else 100 000. On
+the engines that keep them also after TERM and a restart, and after kill -9 and a restart.
 
 Run alone, in a build folder: top_srcdir=.. top_builddir=. YK_LONG=1 python3 ../tests/interop/million.py [CASE ...]
 """
@@ -69,9 +70,13 @@ def one_get_answer(items):
     return b"".join([b"VALUE item:%d %d 100\r\n%b\r\nEND\r\n" % (i, i, value(i)) for i in items])
 
 
+def connect(node):
+    return [Client(node.address(), timeout_s=60 * yakumo.SLOW) for _ in range(N_CONNECTIONS)]
+
+
 def check_items(n_workers):
     node = Node(options=[f"node.workers={n_workers}"])
-    clients = [Client(node.address(), timeout_s=60 * yakumo.SLOW) for _ in range(N_CONNECTIONS)]
+    clients = connect(node)
     in_turn(clients, set_request, set_answer, 0)
     stats = clients[0].stats()
     equal(int(stats["curr_items"]), N_ITEMS, "curr_items")
@@ -85,6 +90,37 @@ def check_items(n_workers):
         client.close()
 
 
+def check_kept(engine):
+    """os: what was answered survives kill -9, so what lies on a disk survives a restart the more."""
+    yakumo.need_plugin(engine)
+    node = Node(config=f"[bucket default]\nbackend = {engine}\ndurability = os\n"
+                "[frontend memcached]\nlisten = 127.0.0.1:0\n[node a]\nworkers = 2\n")
+    clients = connect(node)
+    in_turn(clients, set_request, set_answer, 0)
+    in_turn(clients, get_request, get_answer, 1)
+    for end in (node.stop, node.kill):
+        for client in clients:
+            client.close()
+        end()
+        node.start()
+        clients = connect(node)
+        in_turn(clients, get_request, get_answer, 1)
+    for client in clients:
+        client.close()
+
+
+def lmdb():
+    check_kept("lmdb")
+
+
+def tokyocabinet():
+    check_kept("tokyocabinet")
+
+
+def berkeleydb():
+    check_kept("berkeleydb")
+
+
 def one_worker():
     check_items(1)
 
@@ -93,4 +129,4 @@ def two_workers():
     check_items(2)
 
 
-yakumo.run(one_worker, two_workers)
+yakumo.run(one_worker, two_workers, lmdb, tokyocabinet, berkeleydb)

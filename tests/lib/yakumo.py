@@ -156,6 +156,13 @@ def environment(extra=None):
     return own
 
 
+def need_plugin(name):
+    """Skips the case where this build has no such plugin."""
+    if not any(os.path.exists(os.path.join(BUILDDIR, place, name, name + ".la"))
+               for place in PLUGIN_FOLDERS):
+        skip(f"{name} was not built")
+
+
 def daemon_command():
     if IS_VALGRIND:
         return VALGRIND + [os.path.join(BUILDDIR, "core", "main", "yakumod")]

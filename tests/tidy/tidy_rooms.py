@@ -49,7 +49,7 @@ def room_of(path):
     parts = path.split(os.sep)
     if parts[0] == "core":
         return parts[1] if len(parts) > 2 else None
-    if parts[0] == "plugins" and len(parts) > 2:
+    if parts[0] in ("plugins", "tools") and len(parts) > 2:
         return parts[1]
     return parts[0]
 

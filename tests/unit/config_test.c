@@ -30,7 +30,7 @@ static const struct yk_option broken_options[] = {
 };
 
 #define FAKE(kind_, name_) YK_PLUGIN_HEAD(YK_KIND_##kind_, 1), .name = (name_)
-#define OPTIONS(table_) .n_options = G_N_ELEMENTS(table_), .options = (table_)
+#define OPTIONS(table_)    .n_options = G_N_ELEMENTS(table_), .options = (table_)
 
 static const struct yk_plugin fakes[] = {
     {FAKE(FRONTEND, "memcached"), OPTIONS(memcached_options)},
@@ -275,9 +275,10 @@ static const struct error_case error_cases[] = {
      "t.conf:4: workers =  is not a number of threads: write auto, or 1 to 64"},
     {{GOOD "[node a]\nlanes = 0\n"}, "t.conf:4: lanes: '0' is out of range: write 1 to 256"},
     {{GOOD "[node a]\nlanes = 257\n"}, "t.conf:4: lanes: '257' is out of range: write 1 to 256"},
-    {{GOOD "[node a]\nexecutors = 0\n"}, "t.conf:4: executors: '0' is out of range: write 1 to 64"},
-    {{GOOD "[node a]\nexecutors = 65\n"},
-     "t.conf:4: executors: '65' is out of range: write 1 to 64"},
+    {{GOOD "[node a]\nexecutors = -1\n"},
+     "t.conf:4: executors: '-1' is not a number: write decimal digits only, such as 16"},
+    {{GOOD "[node a]\nexecutors = 257\n"},
+     "t.conf:4: executors: '257' is out of range: write at most 256"},
     {{GOOD "[node a]\nio = io_uring\n"},
      "t.conf:4: io = io_uring is not in this version; set io = auto or io = epoll"},
     {{GOOD "[node a]\nio = uring\n"},
@@ -329,13 +330,13 @@ static const struct error_case error_cases[] = {
     {{GOOD "evict = lru\n"}, "t.conf:3: evict: unknown value 'lru'; known: none, s3fifo"},
     {{GOOD "evict = s3fifo\n"},
      "t.conf:3: evict = s3fifo needs a bound to keep to; set memory_max, such as memory_max = 1G"},
-    {{GOOD "slots = 0\n"}, "t.conf:3: slots: '0' is out of range: write 1 to 65536"},
+    {{GOOD "slots = 0\n"}, "t.conf:3: slots: '0' is out of range: write 1 to 32768"},
     {{GOOD "slots = 1000\n"},
-     "t.conf:3: slots = 1000 is not a power of two from 1 to 65536; the nearest are 512 and 1024"},
-    {{GOOD "slots = 65535\n"},
-     "t.conf:3: slots = 65535 is not a power of two from 1 to 65536; the nearest are 32768 and "
-     "65536"},
-    {{GOOD "slots = 65537\n"}, "t.conf:3: slots: '65537' is out of range: write 1 to 65536"},
+     "t.conf:3: slots = 1000 is not a power of two from 1 to 32768; the nearest are 512 and 1024"},
+    {{GOOD "slots = 32767\n"},
+     "t.conf:3: slots = 32767 is not a power of two from 1 to 32768; the nearest are 16384 and "
+     "32768"},
+    {{GOOD "slots = 65537\n"}, "t.conf:3: slots: '65537' is out of range: write 1 to 32768"},
     {{GOOD "key_size_max = 0\n"}, "t.conf:3: key_size_max: '0' is out of range: write 1 to 65531"},
     {{GOOD "key_size_max = 64K\n"},
      "t.conf:3: key_size_max: '64K' is out of range: write 1 to 65531"},
@@ -344,15 +345,6 @@ static const struct error_case error_cases[] = {
      "t.conf:3: value_size_max: '1025M' is out of range: write 1 to 1G"},
     {{GOOD "value_size_max = 99999999999999999999\n"},
      "t.conf:3: value_size_max: '99999999999999999999' is out of range: write 1 to 1G"},
-    {{"[bucket default]\n"},
-     "t.conf:1: durability is not given and its default, disk, needs the journal, which this "
-     "version does not have yet; set durability = memory"},
-    {{"[bucket default]\ndurability = disk\n"},
-     "t.conf:2: durability = disk needs the journal, which this version does not have yet; set "
-     "durability = memory"},
-    {{"[bucket default]\ndurability = os\n"},
-     "t.conf:2: durability = os needs the journal, which this version does not have yet; set "
-     "durability = memory"},
     {{"[bucket default]\ndurability = disc\n"},
      "t.conf:2: durability: unknown value 'disc'; did you mean 'disk'?"},
     /* Frontend. */
@@ -491,9 +483,6 @@ static const struct error_case error_cases[] = {
      "-o =: unknown section ''; known: cluster, coordinator, node, bucket, frontend, backend, "
      "filter"},
     {{GOOD, .override = "node.=1"}, "-o node.=1: 'node.' is not the way to a key: write node.KEY"},
-    {{GOOD, .override = "bucket.default.durability=os"},
-     "-o bucket.default.durability=os: durability = os needs the journal, which this version does "
-     "not have yet; set durability = memory"},
     {{GOOD, .override = "bucket.default.x.y=1"},
      "-o bucket.default.x.y=1: unknown key 'x.y' in [bucket default]; known: backend, filters, "
      "copies, min_copies, durability, reads, ack, memory_max, evict, slots, key_size_max, "
@@ -510,9 +499,6 @@ static const struct error_case error_cases[] = {
      "zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz...: zone: "
      "'zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz...' has 300 bytes: write at "
      "most 64 bytes"},
-    {{NULL, .override = "bucket.cache.backend=memory"},
-     "-o bucket.cache.backend=memory: durability is not given and its default, disk, needs the "
-     "journal, which this version does not have yet; set durability = memory"},
     {{NULL, .override = "frontend.http.bucket=default"},
      "-o frontend.http.bucket=default: [frontend http] has no address to listen on: add listen = "
      "127.0.0.1:11211"},
@@ -523,9 +509,6 @@ static const struct error_case error_cases[] = {
      "'127.0.0.1:11211' of [frontend memcached]: use another port"},
     {{NULL, .override = "backend.memory.mode=x"},
      "-o backend.memory.mode=x: mode: unknown value 'x'; known: slow, fast"},
-    {{NULL, .override = "bucket.default.evict=none", .override2 = "bucket.default.durability=disk"},
-     "-o bucket.default.durability=disk: durability = disk needs the journal, which this version "
-     "does not have yet; set durability = memory"},
     {{NULL, .override = "node.workers=2", .override2 = "node.workers=x"},
      "-o node.workers=x: workers = x is not a number of threads: write auto, or 1 to 64"},
 };
@@ -547,10 +530,8 @@ test_errors(void)
 static void
 fails_with(const char *text, size_t size, const char *expected)
 {
-    const struct yk_config_source source = {.file = "t.conf",
-                                            .text = text,
-                                            .size = size,
-                                            .find_plugin = find_plugin};
+    const struct yk_config_source source = {
+        .file = "t.conf", .text = text, .size = size, .find_plugin = find_plugin};
     struct yk_config *config = NULL;
     char error[YK_ERROR_SIZE] = "";
     g_assert_cmpint(yk_config_parse(&source, &config, error), !=, YK_OK);
@@ -607,10 +588,8 @@ static void
 test_long_file_name(void)
 {
     g_autofree char *file = g_strnfill(5000, 'd');
-    const struct yk_config_source source = {.file = file,
-                                            .text = "x",
-                                            .size = 1,
-                                            .find_plugin = find_plugin};
+    const struct yk_config_source source = {
+        .file = file, .text = "x", .size = 1, .find_plugin = find_plugin};
     struct yk_config *config = NULL;
     char error[YK_ERROR_SIZE] = "";
     g_assert_cmpint(yk_config_parse(&source, &config, error), ==, YK_ESYNTAX);
@@ -634,7 +613,7 @@ test_built_in(void)
     g_assert_cmpuint(node->weight, ==, 1);
     g_assert_cmpuint(node->workers, ==, 0);
     g_assert_cmpuint(node->lanes, ==, 16);
-    g_assert_cmpuint(node->executors, ==, 4);
+    g_assert_cmpuint(node->executors, ==, 0);
     g_assert_cmpint(node->io, ==, YK_IO_AUTO);
     g_assert_cmpuint(node->connections_max, ==, 1024);
     g_assert_cmpint(node->log_level, ==, YK_LOG_NOTICE);
