@@ -176,6 +176,8 @@ run_scan(struct kit *kit)
             {.stops_in = 3},
             {.bytes_max = 1, .changes_max = 3, .drops_last = true},
             {.stops_in = 5, .changes_max = 20, .drops_last = true},
+            {.has_other = true, .bytes_max = 300},
+            {.has_other = true, .stops_in = 7, .changes_max = 4, .drops_last = true},
             {.slots = slots},
             {.slots = slots, .changes_max = 5, .drops_last = true, .bytes_max = 500},
         };

@@ -99,6 +99,7 @@ void kit_model_read_all(struct kit_model *model, struct kit_engine *engine);
 struct kit_disturbance {
     uint32_t stops_in;    /* one record in so many is answered with stop; 0: none */
     uint32_t changes_max; /* between two steps */
+    bool has_other;       /* a second scan goes on between the steps */
     bool drops_last;      /* deletes the record where the cursor stands, now and then */
     uint64_t bytes_max;   /* of a step; 0: at random */
     const uint64_t *slots;
