@@ -382,12 +382,17 @@ add_state(struct kit_item *item, const struct kit_value *value)
     item->states[item->n_states++] = *value;
 }
 
+static bool
+is_refusal(enum yk_err result)
+{
+    return result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE;
+}
+
 void
 kit_batch_settle(struct kit_model *model, const struct kit_batch *batch, enum yk_err result,
                  bool is_atomic)
 {
-    bool is_refusal = result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE;
-    if (is_atomic && is_refusal) {
+    if (is_atomic && is_refusal(result)) {
         return;
     }
     for (uint32_t i = 0; i < batch->n; i++) {
@@ -440,6 +445,9 @@ kit_batch_admit(struct kit_model *model, struct kit_engine *engine, struct kit_b
 {
     g_autoptr(GByteArray) room = g_byte_array_new();
     uint32_t n = 0;
+    if (model->has_stopped) {
+        batch->n = 0;
+    }
     for (uint32_t i = 0; i < batch->n; i++) {
         struct kit_change change = change_of(batch, i, room);
         enum yk_err result = kit_engine_admit(engine, &change);
@@ -469,7 +477,10 @@ kit_batch_apply_admitted(struct kit_model *model, struct kit_engine *engine,
 {
     struct kit_change changes[KIT_BATCH_MAX];
     GByteArray *rooms[KIT_BATCH_MAX];
-    bool has_absent = false;
+    bool has_absent = false, is_atomic = kit_engine_has(engine, YK_BACKEND_ATOMIC_BATCH);
+    if (model->has_stopped) {
+        batch->n = 0;
+    }
     for (uint32_t i = 0; i < batch->n; i++) {
         rooms[i] = g_byte_array_new();
         changes[i] = change_of(batch, i, rooms[i]);
@@ -489,8 +500,20 @@ kit_batch_apply_admitted(struct kit_model *model, struct kit_engine *engine,
                        yk_err_text(result), engine->engine_host.error);
         }
     }
-    kit_batch_settle(model, batch, result, kit_engine_has(engine, YK_BACKEND_ATOMIC_BATCH));
+    kit_batch_settle(model, batch, result, is_atomic);
+    model->has_stopped =
+        model->has_stopped || (result != YK_OK && !(is_atomic && is_refusal(result)));
     return result;
+}
+
+void
+kit_model_go_on(struct kit_model *model, struct kit_engine *engine)
+{
+    if (model->has_stopped) {
+        kit_engine_restart(engine);
+        kit_model_clear(model);
+        model->has_stopped = false;
+    }
 }
 
 enum yk_err
@@ -724,6 +747,7 @@ kit_model_exercise(struct kit_model *model, struct kit_engine *engine, struct yk
 {
     for (uint32_t i = 0; i < n; i++) {
         uint64_t kind = yk_random_below(random, 100);
+        kit_model_go_on(model, engine);
         if (kind < 50) {
             kit_model_read(model, engine, random, 1 + (uint32_t)yk_random_below(random, 32));
         } else if (kind < 99) {

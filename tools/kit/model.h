@@ -40,6 +40,7 @@ struct kit_model {
     enum kit_rule rule;      /* what a difference breaks here; 0: the rule where it is found */
     /* Errors are expected: an allocation fails, or a filter refuses. They are counted. */
     bool may_fail;
+    bool has_stopped; /* by an apply that failed: the core would ask for no change any more */
     uint64_t n_errors, n_refusals, n_changes, n_reads;
 };
 
@@ -89,6 +90,10 @@ kit_batch_apply(struct kit_model *model, struct kit_engine *engine, struct kit_b
 void kit_batch_admit(struct kit_model *model, struct kit_engine *engine, struct kit_batch *batch);
 enum yk_err kit_batch_apply_admitted(struct kit_model *model, struct kit_engine *engine,
                                      struct kit_batch *batch);
+
+/* After a change that stopped the lane: as after a restart of the node, with nothing in the engine
+ * below a filter. */
+void kit_model_go_on(struct kit_model *model, struct kit_engine *engine);
 
 /* Reads n random items, or all, and holds them against the model. */
 void kit_model_read(struct kit_model *model, struct kit_engine *engine, struct yk_random *random,
