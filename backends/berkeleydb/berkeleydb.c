@@ -5,6 +5,10 @@
  * flushes the log to the device. Recovery runs at every open, from the last checkpoint on;
  * checkpoints are taken as the log grows, and old log files removed.
  *
+ * The library cannot go on after a write failed for lack of space: it wants recovery, which may
+ * need more space still. So writes are refused while less is free than all lanes together might
+ * need to put what is only in their logs into their files.
+ *
  * One call at a time, so the environment goes without locks and without their deadlocks. It is
  * private to the process: the host sees to it that no other opens the folder. */
 #include <yakumo/backend.h>
@@ -12,10 +16,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 
 #include <db.h>
 
-enum { KEY_SIZE_MAX = 65535, SLOT_SIZE = 2, CACHE_MIN = 512 * 1024, KIB = 1024 };
+enum { KEY_SIZE_MAX = 65535, SLOT_SIZE = 2, CACHE_MIN = 512 * 1024, SPACE_SPARE = 4 * 1024 * 1024 };
+
+/* Of all instances: bytes written since their last checkpoints. Atomic. */
+static uint64_t unflushed_of_all;
 
 struct berkeleydb {
     const struct yk_host *host;
@@ -24,9 +32,11 @@ struct berkeleydb {
     uint64_t cache_of_lane;
     uint32_t commit_flags;
 
-    DB_ENV *env;
+    DB_ENV *env; /* NULL, and db: it failed, and could not be opened again */
     DB *db;
-    void *room; /* what a read is copied to */
+    uint64_t unflushed; /* bytes written since the last checkpoint */
+    uint64_t n_deletes; /* since pages were last given back to the file system */
+    void *room;         /* what a read is copied to */
     uint32_t room_size;
     char said[256]; /* the library's own words on its last error */
 };
@@ -212,6 +222,25 @@ share_of(uint64_t whole, uint32_t n_lanes)
     return share < CACHE_MIN ? CACHE_MIN : share;
 }
 
+static void
+checkpoint(struct berkeleydb *self)
+{
+    if (self->env->txn_checkpoint(self->env, 0, 0, 0) == 0) {
+        __atomic_fetch_sub(&unflushed_of_all, self->unflushed, __ATOMIC_RELAXED);
+        self->unflushed = 0;
+    }
+}
+
+static enum yk_err
+get_ready(struct berkeleydb *self)
+{
+    if (self->db != NULL) {
+        return YK_OK;
+    }
+    int code = open_all(self);
+    return code == 0 ? YK_OK : fail(self, self->folder, code);
+}
+
 static enum yk_err
 berkeleydb_open(void *arg, const struct yk_backend_place *place)
 {
@@ -233,9 +262,11 @@ berkeleydb_close(void *arg)
 {
     struct berkeleydb *self = arg;
     if (self->env != NULL) {
-        (void)self->env->txn_checkpoint(self->env, 0, 0, DB_FORCE);
+        checkpoint(self);
     }
     shut(self);
+    __atomic_fetch_sub(&unflushed_of_all, self->unflushed, __ATOMIC_RELAXED);
+    self->unflushed = 0;
     self->host->release(self->host, self->room);
     self->room = NULL;
     self->room_size = 0;
@@ -287,8 +318,9 @@ berkeleydb_get(void *arg_self, const struct yk_key *keys, uint32_t n, yk_value_f
                struct yk_call *call)
 {
     struct berkeleydb *self = arg_self;
-    if (self->db == NULL) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     for (uint32_t i = 0; i < n; i++) {
         DBT value;
@@ -330,26 +362,72 @@ apply_all(struct berkeleydb *self, const struct yk_change *changes, uint32_t n)
     return txn->commit(txn, self->commit_flags);
 }
 
+static uint64_t
+size_of(const struct yk_change *changes, uint32_t n, uint32_t *ret_puts)
+{
+    uint64_t size = 0;
+    *ret_puts = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        size += changes[i].key.size + changes[i].value.size;
+        *ret_puts += changes[i].kind == YK_CHANGE_PUT ? 1 : 0;
+    }
+    return size;
+}
+
+/* New pages may be half empty; the log takes as much as the change. Deletions, which make space,
+ * may go nearer to the end. */
+static bool
+has_space(const struct berkeleydb *self, uint64_t size, bool has_puts)
+{
+    struct statvfs status;
+    uint64_t unflushed = __atomic_load_n(&unflushed_of_all, __ATOMIC_RELAXED);
+    uint64_t needed = has_puts ? 2 * unflushed + SPACE_SPARE : unflushed + SPACE_SPARE / 4;
+    return statvfs(self->folder, &status) < 0 ||
+           (uint64_t)status.f_bavail * status.f_frsize >= needed + 3 * size;
+}
+
+static bool
+make_space(struct berkeleydb *self, uint64_t size, bool has_puts)
+{
+    if (has_space(self, size, has_puts)) {
+        return true;
+    }
+    if (self->n_deletes > 0) {
+        self->n_deletes = 0;
+        (void)self->db->compact(self->db, NULL, NULL, NULL, NULL, DB_FREELIST_ONLY, NULL);
+    }
+    checkpoint(self);
+    return has_space(self, size, has_puts);
+}
+
 static enum yk_err
 berkeleydb_apply(void *arg, const struct yk_change *changes, uint32_t n, struct yk_call *call)
 {
     struct berkeleydb *self = arg;
-    if (self->db == NULL && open_all(self) != 0) {
-        return fail(self, self->folder, EIO);
+    uint32_t n_puts;
+    uint64_t size = size_of(changes, n, &n_puts);
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
+    }
+    if (!make_space(self, size, n_puts > 0)) {
+        return fail(self, self->folder, ENOSPC);
     }
     self->said[0] = '\0';
     int code = apply_all(self, changes, n);
     if (code == 0) {
-        (void)self->env->txn_checkpoint(self->env, (uint32_t)(self->checkpoint_size / KIB), 0, 0);
+        self->unflushed += size;
+        self->n_deletes += n - n_puts;
+        __atomic_fetch_add(&unflushed_of_all, size, __ATOMIC_RELAXED);
+        if (self->unflushed >= self->checkpoint_size) {
+            checkpoint(self);
+        }
         return YK_OK;
     }
-    enum yk_err result = fail(self, "cannot write", code);
-    if (result != YK_ENOSPACE) {
-        return result;
-    }
-    /* The library may have given itself up: recovery undoes what was begun. */
-    shut(self);
-    return open_all(self) == 0 ? YK_ENOSPACE : YK_EIO;
+    result = fail(self, "cannot write", code);
+    shut(self); /* the library may have given itself up: recovery undoes what was begun */
+    code = open_all(self);
+    return code == 0 || code == ENOSPC ? result : YK_EIO;
 }
 
 static enum yk_err
@@ -428,8 +506,9 @@ berkeleydb_scan(void *arg_self, const struct yk_scan *scan, struct yk_cursor *cu
 {
     struct berkeleydb *self = arg_self;
     DBC *at;
-    if (self->db == NULL) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     int code = self->db->cursor(self->db, NULL, &at, 0);
     if (code != 0) {
@@ -447,8 +526,9 @@ static enum yk_err
 berkeleydb_compact(void *arg)
 {
     struct berkeleydb *self = arg;
-    if (self->db == NULL) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     int code = self->db->compact(self->db, NULL, NULL, NULL, NULL, DB_FREE_SPACE, NULL);
     return code == 0 ? YK_OK : fail(self, "cannot compact", code);
@@ -494,10 +574,11 @@ static const struct yk_option berkeleydb_options[] = {
            "Memory for pages, for all lanes of the bucket together; a lane has at least 512K."),
     OPTION("page_size", "4K", 512, 65536,
            "Bytes of a page of the B-tree, a power of two. Used when a lane's file is made."),
-    OPTION("checkpoint_size", "16M", 1024 * 1024, 1024 * 1024 * 1024,
-           "How much log is written before the next checkpoint: less makes a start after a crash "
+    OPTION("checkpoint_size", "4M", 1024 * 1024, 1024 * 1024 * 1024,
+           "How much is written to a lane before its next checkpoint: less makes a start after a "
+           "crash "
            "faster, more makes writing cheaper."),
-    OPTION("log_file_size", "16M", 1024 * 1024, 1024 * 1024 * 1024,
+    OPTION("log_file_size", "4M", 1024 * 1024, 1024 * 1024 * 1024,
            "Bytes of each file of the log; those that no recovery needs are removed."),
 };
 

@@ -16,6 +16,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <lmdb.h>
@@ -29,11 +30,14 @@ enum {
     FILE_MODE = 0640
 };
 
+#define SPACE_MIN (32ull * 1024 * 1024) /* more than a batch of writes takes */
+
 struct lmdb {
     const struct yk_host *host;
     uint64_t map_size;
     bool readahead;
-    bool syncs; /* each commit waits for the device */
+    bool syncs;         /* each commit waits for the device */
+    const char *folder; /* lent until close */
 
     MDB_env *env;
     MDB_dbi dbi;
@@ -207,6 +211,7 @@ lmdb_open(void *self, const struct yk_backend_place *place)
 {
     struct lmdb *lmdb = self;
     lmdb->syncs = place->durability == YK_DURABILITY_DISK;
+    lmdb->folder = place->folder;
     int code = mdb_env_create(&lmdb->env);
     if (code != MDB_SUCCESS) {
         return fail(lmdb, place->folder, code);
@@ -307,6 +312,18 @@ change_one(struct lmdb *lmdb, MDB_txn *txn, const struct yk_change *change)
     return code == MDB_NOTFOUND ? MDB_SUCCESS : code;
 }
 
+/* A write cut short by a full disk is EIO to the library. */
+static enum yk_err
+fail_apply(const struct lmdb *lmdb, int code)
+{
+    struct statvfs status;
+    if (code == EIO && statvfs(lmdb->folder, &status) == 0 &&
+        (uint64_t)status.f_bavail * status.f_frsize < SPACE_MIN) {
+        code = ENOSPC;
+    }
+    return fail(lmdb, "cannot write", code);
+}
+
 static enum yk_err
 lmdb_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
 {
@@ -324,7 +341,7 @@ lmdb_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_ca
     } else {
         mdb_txn_abort(txn);
     }
-    return code == MDB_SUCCESS ? YK_OK : fail(lmdb, "cannot write", code);
+    return code == MDB_SUCCESS ? YK_OK : fail_apply(lmdb, code);
 }
 
 static enum yk_err

@@ -379,11 +379,18 @@ memory_close(void *self)
 
 /* Calls */
 
+static uint32_t
+seconds_now(const struct memory *memory)
+{
+    return (uint32_t)(memory->host->now_ms(memory->host) / 1000) & INT32_MAX;
+}
+
 static enum yk_err
 memory_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void *arg,
            struct yk_call *call)
 {
     struct memory *memory = self;
+    uint32_t now_s = seconds_now(memory);
     for (uint32_t i = 0; i < n; i++) {
         struct item *item =
             table_find(&memory->table, &keys[i], table_hash(&memory->table, &keys[i]));
@@ -394,6 +401,8 @@ memory_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, vo
         if (item->hits < HITS_MAX) {
             item->hits++;
         }
+        item->was_hit = 1;
+        item->accessed_s = now_s;
         fn(arg, i, YK_OK, yk_slice_of(item->bytes + item->key_size, item->value_size));
     }
     return YK_OK;
@@ -411,7 +420,8 @@ item_new(struct memory *memory, const struct yk_change *change)
                           .value_size = (uint32_t)change->value.size,
                           .key_size = (uint16_t)change->key.size,
                           .slot = change->key.slot,
-                          .generation = change->key.generation};
+                          .generation = change->key.generation,
+                          .accessed_s = seconds_now(memory)};
     memcpy(item->bytes, change->key.data, change->key.size);
     if (change->value.size > 0) {
         memcpy(item->bytes + item->key_size, change->value.data, change->value.size);
@@ -624,6 +634,19 @@ memory_wipe_slot(void *self, uint16_t slot, uint16_t generation)
 }
 
 static enum yk_err
+memory_hint(void *self, const struct yk_key *key, struct yk_hint *ret_hint)
+{
+    struct memory *memory = self;
+    const struct item *item = table_find(&memory->table, key, table_hash(&memory->table, key));
+    if (item == NULL) {
+        return YK_ENOTFOUND;
+    }
+    ret_hint->was_hit = item->was_hit;
+    ret_hint->last_access_ms = item->accessed_s * 1000ull;
+    return YK_OK;
+}
+
+static enum yk_err
 memory_count_slot(void *self, uint16_t slot, uint64_t *ret_records)
 {
     struct memory *memory = self;
@@ -651,6 +674,7 @@ static const struct yk_backend_ops memory_ops = {
     .stats = memory_stats,
     .wipe_slot = memory_wipe_slot,
     .count_slot = memory_count_slot,
+    .hint = memory_hint,
 };
 
 YK_PLUGIN(memory) = {

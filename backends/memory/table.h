@@ -19,9 +19,11 @@ struct item {
     uint16_t key_size;
     uint16_t slot;
     uint16_t generation;
-    uint8_t hits;    /* since it was last looked at for eviction, at most 3 */
-    uint8_t queue;   /* enum queue_kind */
-    uint8_t bytes[]; /* key, value */
+    uint8_t hits;             /* since it was last looked at for eviction, at most 3 */
+    uint8_t queue;            /* enum queue_kind */
+    uint32_t accessed_s : 31; /* when it was stored or last read, seconds since 1970 */
+    uint32_t was_hit : 1;     /* it was read since it was stored */
+    uint8_t bytes[];          /* key, value */
 };
 
 struct table {

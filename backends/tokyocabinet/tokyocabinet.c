@@ -9,17 +9,19 @@
  * An error of the library other than "no record" makes its handle refuse all further writes; then
  * the file is opened again, which also undoes an unfinished transaction.
  *
- * The first bytes of the file, the table of buckets among them, are mapped into memory: they are
- * reserved on the disk, since a write to a mapped hole of a full disk ends the process. */
+ * The library does not notice that a disk is full: what it writes beyond the mapped part of the
+ * file is lost without an error, and a write to a mapped hole ends the process. So room is reserved
+ * on the disk before each apply, for the file as long as it may become. */
 #define _GNU_SOURCE /* fallocate */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 
 #include "backends/tokyocabinet/scan.h"
 
-enum { KEY_SIZE_MAX = 65535, PATH_ROOM = 4096 };
+enum { KEY_SIZE_MAX = 65535, PATH_ROOM = 4096, RESERVE_STEP = 1024 * 1024, RECORD_HEAD = 64 };
 
 struct tokyocabinet {
     const struct yk_host *host;
@@ -28,7 +30,8 @@ struct tokyocabinet {
 
     char path[PATH_ROOM];
     uint32_t n_lanes;
-    TCHDB *db; /* NULL: it failed, and could not be opened again */
+    uint64_t reserved; /* bytes of the file that the disk has room for */
+    TCHDB *db;         /* NULL: it failed, and could not be opened again */
     struct passes passes;
 };
 
@@ -117,16 +120,36 @@ share_of(const struct tokyocabinet *self, uint64_t whole)
     return (whole + self->n_lanes - 1) / self->n_lanes;
 }
 
-/* 0, or why not, as errno. A file system that cannot reserve does without. */
+/* Room on the disk up to `size` bytes of the file: 0, or why not, as errno. Where the file system
+ * cannot reserve, there must be so much room at least. */
 static int
-reserve(TCHDB *db)
+reserve_exactly(struct tokyocabinet *self, TCHDB *db, uint64_t size)
 {
-    uint64_t size = db->xmsiz > db->msiz ? db->xmsiz : db->msiz;
-    if (fallocate(db->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 && errno != EOPNOTSUPP &&
-        errno != ENOSYS) {
+    struct statvfs status;
+    if (fallocate(db->fd, FALLOC_FL_KEEP_SIZE, (off_t)self->reserved,
+                  (off_t)(size - self->reserved)) == 0) {
+        self->reserved = size;
+        return 0;
+    }
+    if (errno != EOPNOTSUPP && errno != ENOSYS) {
         return errno;
     }
-    return 0;
+    if (fstatvfs(db->fd, &status) < 0) {
+        return errno;
+    }
+    return (uint64_t)status.f_bavail * status.f_frsize > size - self->reserved ? 0 : ENOSPC;
+}
+
+static int
+reserve(struct tokyocabinet *self, TCHDB *db, uint64_t size)
+{
+    if (size <= self->reserved) {
+        return 0;
+    }
+    if (reserve_exactly(self, db, size + RESERVE_STEP) == 0) {
+        return 0;
+    }
+    return reserve_exactly(self, db, size);
 }
 
 /* On failure says why. */
@@ -144,7 +167,8 @@ open_file(struct tokyocabinet *self)
         tchdbdel(db);
         return result;
     }
-    int code = reserve(db);
+    self->reserved = 0;
+    int code = reserve(self, db, tchdbfsiz(db) > db->msiz ? tchdbfsiz(db) : db->msiz);
     if (code != 0) {
         tchdbdel(db);
         return fail(self, self->path, TCETRUNC, code);
@@ -179,19 +203,19 @@ tokyocabinet_close(void *arg)
 }
 
 /* After an error: a handle that works again, and an unfinished transaction undone. */
-static bool
+static enum yk_err
 revive(struct tokyocabinet *self)
 {
     tchdbdel(self->db);
     self->db = NULL;
     passes_lose(&self->passes);
-    return open_file(self) == YK_OK;
+    return open_file(self);
 }
 
-static bool
-is_open(struct tokyocabinet *self)
+static enum yk_err
+get_ready(struct tokyocabinet *self)
 {
-    return self->db != NULL || open_file(self) == YK_OK;
+    return self->db != NULL ? YK_OK : open_file(self);
 }
 
 /* Calls */
@@ -203,18 +227,33 @@ tokyocabinet_get(void *arg_self, const struct yk_key *keys, uint32_t n, yk_value
     struct tokyocabinet *self = arg_self;
     for (uint32_t i = 0; i < n; i++) {
         int size = 0;
-        if (!is_open(self)) {
-            return YK_EIO;
+        enum yk_err result = get_ready(self);
+        if (result != YK_OK) {
+            return result;
         }
         char *value = tchdbget(self->db, keys[i].data, (int)keys[i].size, &size);
-        enum yk_err result = value != NULL ? YK_OK : result_of(tchdbecode(self->db));
+        result = value != NULL ? YK_OK : result_of(tchdbecode(self->db));
         fn(arg, i, result, yk_slice_of(value, value != NULL ? (size_t)size : 0));
         free(value);
-        if (result != YK_OK && result != YK_ENOTFOUND && !revive(self)) {
-            return YK_EIO;
+        if (result != YK_OK && result != YK_ENOTFOUND) {
+            (void)revive(self);
         }
     }
     return YK_OK;
+}
+
+/* Each record may come to lie at the end of the file, aligned and padded. */
+static int
+reserve_for(struct tokyocabinet *self, const struct yk_change *changes, uint32_t n)
+{
+    uint64_t size = tchdbfsiz(self->db);
+    for (uint32_t i = 0; i < n; i++) {
+        if (changes[i].kind == YK_CHANGE_PUT) {
+            size += RECORD_HEAD + changes[i].key.size + changes[i].value.size +
+                    2 * ((uint64_t)1 << self->apow);
+        }
+    }
+    return reserve(self, self->db, size);
 }
 
 static bool
@@ -234,8 +273,13 @@ static enum yk_err
 tokyocabinet_apply(void *arg, const struct yk_change *changes, uint32_t n, struct yk_call *call)
 {
     struct tokyocabinet *self = arg;
-    if (!is_open(self)) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
+    }
+    int code = reserve_for(self, changes, n);
+    if (code != 0) {
+        return fail(self, self->path, TCEWRITE, code);
     }
     errno = 0;
     bool is_done = tchdbtranbegin(self->db);
@@ -245,8 +289,9 @@ tokyocabinet_apply(void *arg, const struct yk_change *changes, uint32_t n, struc
     if (is_done && tchdbtrancommit(self->db)) {
         return YK_OK;
     }
-    enum yk_err result = fail(self, self->path, tchdbecode(self->db), errno);
-    return revive(self) || result != YK_ENOSPACE ? result : YK_EIO;
+    result = fail(self, self->path, tchdbecode(self->db), errno);
+    enum yk_err revived = revive(self);
+    return revived == YK_OK || revived == YK_ENOSPACE ? result : revived;
 }
 
 static enum yk_err
@@ -254,13 +299,14 @@ tokyocabinet_scan(void *arg_self, const struct yk_scan *scan, struct yk_cursor *
                   yk_record_fn fn, void *arg, bool *ret_end, struct yk_call *call)
 {
     struct tokyocabinet *self = arg_self;
-    if (!is_open(self)) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     if (passes_step(&self->passes, self->db, scan, cursor, fn, arg, ret_end)) {
         return YK_OK;
     }
-    enum yk_err result = fail(self, self->path, tchdbecode(self->db), 0);
+    result = fail(self, self->path, tchdbecode(self->db), 0);
     (void)revive(self);
     return result != YK_ENOTFOUND ? result : YK_ECORRUPT;
 }
@@ -269,8 +315,9 @@ static enum yk_err
 tokyocabinet_sync(void *arg)
 {
     struct tokyocabinet *self = arg;
-    if (!is_open(self)) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     return tchdbsync(self->db) ? YK_OK : fail(self, self->path, tchdbecode(self->db), errno);
 }
@@ -281,8 +328,9 @@ tokyocabinet_snapshot(void *arg, const char *folder)
     struct tokyocabinet *self = arg;
     char path[PATH_ROOM + 16];
     snprintf(path, sizeof(path), "%s/records.tch", folder);
-    if (path[0] == '@' || !is_open(self)) { /* the library would take it for a command */
-        return YK_EINVALID;
+    enum yk_err result = path[0] != '@' ? get_ready(self) : YK_EINVALID; /* '@' runs a command */
+    if (result != YK_OK) {
+        return result;
     }
     return tchdbcopy(self->db, path) ? YK_OK : fail(self, path, tchdbecode(self->db), errno);
 }
@@ -291,14 +339,15 @@ static enum yk_err
 tokyocabinet_compact(void *arg)
 {
     struct tokyocabinet *self = arg;
-    if (!is_open(self)) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     passes_lose(&self->passes);
     if (tchdboptimize(self->db, -1, -1, -1, UINT8_MAX)) {
         return YK_OK;
     }
-    enum yk_err result = fail(self, self->path, tchdbecode(self->db), errno);
+    result = fail(self, self->path, tchdbecode(self->db), errno);
     (void)revive(self);
     return result;
 }
@@ -307,8 +356,9 @@ static enum yk_err
 tokyocabinet_count(void *arg, uint64_t *ret_records)
 {
     struct tokyocabinet *self = arg;
-    if (!is_open(self)) {
-        return YK_EIO;
+    enum yk_err result = get_ready(self);
+    if (result != YK_OK) {
+        return result;
     }
     *ret_records = tchdbrnum(self->db);
     return YK_OK;
@@ -357,7 +407,7 @@ static const struct yk_option tokyocabinet_options[] = {
      .fallback = "64M",
      .max = 1ull << 44,
      .help = "Bytes of the files that are mapped into memory beyond the tables, for all lanes "
-             "together. So much disk is reserved at once. More makes it faster."},
+             "together. More makes it faster."},
     {.struct_size = YK_OPTION_HEAD,
      .type = YK_OPTION_UINT,
      .name = "rcnum",

@@ -56,13 +56,30 @@ host_log(const struct yk_host *host, enum yk_log_level level, const char *format
 }
 
 static void
+copy_error(struct yk_plugin_host *host, char *to, const char *from)
+{
+    while (__atomic_exchange_n(&host->error_lock, 1, __ATOMIC_ACQUIRE) != 0) {
+    }
+    memcpy(to, from, YK_ERROR_SIZE);
+    __atomic_store_n(&host->error_lock, 0, __ATOMIC_RELEASE);
+}
+
+static void
 host_error(const struct yk_host *host, const char *format, ...)
 {
     struct yk_plugin_host *own = (struct yk_plugin_host *)(uintptr_t)host;
+    char text[YK_ERROR_SIZE] = "";
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(own->error, sizeof(own->error), format, arguments);
+    vsnprintf(text, sizeof(text), format, arguments);
     va_end(arguments);
+    copy_error(own, own->error, text);
+}
+
+void
+yk_plugin_host_error(struct yk_plugin_host *host, char *to)
+{
+    copy_error(host, to, host->error);
 }
 
 static void *

@@ -31,11 +31,15 @@ struct yk_plugin_host {
     struct yk_host host; /* first: the plugin sees this */
     const struct yk_world *world;
     char name[YK_NAME_SIZE_MAX * 2]; /* "memory" or "memcached.0", for the log */
+    int error_lock;                  /* a spin lock: calls may fail beside each other */
     char error[YK_ERROR_SIZE];       /* the last text of host->error, "" if none */
 };
 
 void
 yk_plugin_host_init(struct yk_plugin_host *host, const struct yk_world *world, const char *name);
+
+/* The last text of host->error, copied to YK_ERROR_SIZE bytes. From any thread. */
+void yk_plugin_host_error(struct yk_plugin_host *host, char *to);
 
 /* Logs through a world, printf style, at most 1 KiB. */
 void yk_log(const struct yk_world *world, enum yk_log_level level, const char *from,

@@ -399,22 +399,27 @@ lane_finish_kept(struct yk_lane *lane, struct yk_op *op)
 static void
 tell_state(struct yk_lane *lane, const struct yk_job *job)
 {
+    const struct yk_world *world = lane->config.world;
+    char reason[YK_ERROR_SIZE];
     if (job->apply_result != YK_OK) {
         lane->is_stopped = true;
-        yk_log(lane->config.world, YK_LOG_ERROR, "store",
-               "lane stopped: apply failed bucket=%u lane=%u error=\"%s\"; restart the node",
-               lane->config.bucket_index, lane->config.lane, yk_err_text(job->apply_result));
+        yk_stack_error(lane->config.stack, reason);
+        yk_log(world, YK_LOG_ERROR, "store",
+               "lane stopped: apply failed bucket=%u lane=%u error=\"%s\" reason=\"%s\"; restart "
+               "the node",
+               lane->config.bucket_index, lane->config.lane, yk_err_text(job->apply_result),
+               reason);
     }
     if (job->room_result != YK_OK && !lane->is_full) {
         lane->is_full = true;
-        yk_log(lane->config.world, YK_LOG_ERROR, "store",
-               "writes are refused bucket=%u lane=%u error=\"%s\"; reads go on",
-               lane->config.bucket_index, lane->config.lane, yk_err_text(job->room_result));
+        yk_stack_error(lane->config.stack, reason);
+        yk_log(world, YK_LOG_ERROR, "store",
+               "writes are refused bucket=%u lane=%u error=\"%s\" reason=\"%s\"; reads go on",
+               lane->config.bucket_index, lane->config.lane, yk_err_text(job->room_result), reason);
     } else if (job->room_result == YK_OK && job->n_admitted > 0 && lane->is_full) {
         lane->is_full = false;
-        yk_log(lane->config.world, YK_LOG_NOTICE, "store",
-               "writes are taken again bucket=%u lane=%u", lane->config.bucket_index,
-               lane->config.lane);
+        yk_log(world, YK_LOG_NOTICE, "store", "writes are taken again bucket=%u lane=%u",
+               lane->config.bucket_index, lane->config.lane);
     }
 }
 

@@ -254,9 +254,7 @@ run_writer(struct yk_lane *lane)
 static void
 run_readers(struct yk_lane *lane)
 {
-    for (uint32_t i = 1; i < lane->n_jobs && lane->marks.state != MARKS_TO_LOAD &&
-                         lane->marks.state != MARKS_LOADING;
-         i++) {
+    for (uint32_t i = 1; i < lane->n_jobs && !lane_marks_bar(lane); i++) {
         struct yk_job *job = &lane->jobs[i];
         if (job->is_out) {
             continue;

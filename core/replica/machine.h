@@ -95,7 +95,7 @@ enum yk_err lane_marks_init(struct yk_lane *lane) YK_MUST_CHECK;
 void lane_marks_done(struct yk_lane *lane);
 void lane_flush(struct yk_lane *lane, struct yk_op *op); /* answers it, now or later */
 void lane_flush_due(struct yk_lane *lane);               /* looks whether a delayed one has come */
-/* Nothing may be judged now. */
+/* Nothing new may be read or judged now. */
 static inline bool
 lane_marks_bar(const struct yk_lane *lane)
 {

@@ -242,5 +242,6 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
     }
     if (--marks->n_out == 0) {
         marks->state = MARKS_IDLE;
+        lane_flush_due(lane);
     }
 }

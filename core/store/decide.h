@@ -1,6 +1,9 @@
 /* The decisions: what a write makes of the record that is there. Written once, for every engine and
  * protocol, and made before anything is stored.
  *
+ * The CAS that clients see of a record changes with its value, and where it is invalidated; a touch
+ * or a win keeps it, so that the client that won can store by the CAS it was shown.
+ *
  * Threads: pure. Ownership: a decision borrows from the request and the old record. */
 #ifndef YK_STORE_DECIDE_H
 #define YK_STORE_DECIDE_H
@@ -16,8 +19,8 @@ struct yk_decision {
     struct yk_record record;  /* the new record but for its version; value.data is NULL ... */
     struct yk_slice parts[2]; /* ... and its value is these two, one after the other */
     uint32_t reply_flags;     /* enum yk_reply_flags: STALE, WON, TAKEN */
-    uint64_t number;          /* ARITH: the new number */
-    uint8_t digits[20];       /* ... and its text; parts may point here */
+    uint64_t number;          /* ARITH: the new number; STORE: bytes of the value */
+    uint8_t digits[20];       /* ARITH: the number's text; parts may point here */
 };
 
 /* Must the old record be known to judge this request? A plain set overwrites whatever is there. */

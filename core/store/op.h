@@ -93,14 +93,15 @@ yk_op_queue_pop(struct yk_op_queue *queue)
     return op;
 }
 
-/* Does it change the record of a key? */
+/* Does it change the record of a key? A GET with only WIN is a read, until its lane sees that it
+ * must mark the record. */
 static inline bool
 yk_op_is_write(const struct yk_op *op)
 {
-    return op->request.op == YK_OP_STORE || op->request.op == YK_OP_ARITH ||
-           op->request.op == YK_OP_DELETE || op->request.op == YK_OP_TOUCH ||
-           (op->request.op == YK_OP_GET &&
-            (op->request.flags & (YK_REQUEST_TOUCH | YK_REQUEST_VIVIFY | YK_REQUEST_RECACHE)) != 0);
+    const uint32_t changes = YK_REQUEST_TOUCH | YK_REQUEST_VIVIFY | YK_REQUEST_RECACHE;
+    return (op->request.op == YK_OP_GET && (op->request.flags & changes) != 0) ||
+           op->request.op == YK_OP_STORE || op->request.op == YK_OP_ARITH ||
+           op->request.op == YK_OP_DELETE || op->request.op == YK_OP_TOUCH;
 }
 
 /* Does it only read? */

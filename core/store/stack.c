@@ -355,6 +355,12 @@ yk_stack_info(const struct yk_stack *stack)
     return &stack->info;
 }
 
+void
+yk_stack_error(struct yk_stack *stack, char *to)
+{
+    yk_plugin_host_error(&stack->layers[stack->n_layers - 1].host, to);
+}
+
 enum yk_err
 yk_stack_get(struct yk_stack *stack, const struct yk_key *keys, uint32_t n, yk_value_fn fn,
              void *arg, struct yk_call *call)

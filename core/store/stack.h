@@ -47,6 +47,9 @@ enum yk_err yk_stack_ask(const struct yk_stack_config *config, struct yk_backend
 /* What the whole stack is, as its outermost filter says. */
 const struct yk_backend_info *yk_stack_info(const struct yk_stack *stack);
 
+/* What the engine said of its last failure, "" if nothing; YK_ERROR_SIZE bytes. */
+void yk_stack_error(struct yk_stack *stack, char *to);
+
 /* The calls, from the outermost filter down; see backend.h. */
 enum yk_err yk_stack_get(struct yk_stack *stack, const struct yk_key *keys, uint32_t n,
                          yk_value_fn fn, void *arg, struct yk_call *call) YK_MUST_CHECK;

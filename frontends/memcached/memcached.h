@@ -1,8 +1,8 @@
 /* The frontend's instance, its sessions, and how its files meet (internal to this folder).
  *
  *     feed.c    bytes -> lines -> the command of commands.def -> requests
- *     get.c, store.c, admin.c, stats.c   yk_mc_take_X for each command: words -> request
- *     reply.c   answers -> bytes; stats.c does so for the streams
+ *     get.c, store.c, admin.c, stats.c, meta.c   yk_mc_take_X for each command: words -> request
+ *     reply.c   answers -> bytes; stats.c does so for the streams, meta_reply.c for meta commands
  *
  * A request's tag says what its answer looks like, so nothing is allocated for it. A line that the
  * frontend makes itself is a NOOP request whose note is the line, so that it comes in its place.
@@ -89,10 +89,18 @@ enum yk_mc_kind {
     YK_MC_KIND_CACHEDUMP = 11, /* from YK_MC_TAG_LIMIT_SHIFT on: how many lines; 0: all */
     YK_MC_KIND_MEMLIMIT = 12,
     YK_MC_KIND_SHUTDOWN = 13,
+    YK_MC_KIND_META_GET = 16,
+    YK_MC_KIND_META_STORE = 17,
+    YK_MC_KIND_META_DELETE = 18,
+    YK_MC_KIND_META_ARITH = 19,
+    YK_MC_KIND_META_DEBUG = 20,
 };
 
-#define YK_MC_TAG_KIND 0xffu
-#define YK_MC_TAG_CAS 0x100u /* GET: the line carries the CAS unique */
+#define YK_MC_TAG_KIND        0xffu
+#define YK_MC_TAG_CAS         0x100u /* GET: the line carries the CAS unique */
+#define YK_MC_TAG_VALUE       0x200u /* META: the answer carries the value */
+#define YK_MC_TAG_BASE64      0x400u /* META: the key is shown as base64 */
+#define YK_MC_TAG_QUIET       0x800u /* META_GET: nothing is said of a miss */
 #define YK_MC_TAG_LIMIT_SHIFT 32
 
 /* What became of a command's bytes. */
@@ -129,14 +137,15 @@ struct yk_mc_command {
 };
 
 /* Lines that several files write. */
-#define YK_MC_ERROR "ERROR\r\n"
-#define YK_MC_OK "OK\r\n"
-#define YK_MC_END "END\r\n"
-#define YK_MC_BAD_LINE "CLIENT_ERROR bad command line format\r\n"
-#define YK_MC_BAD_EXPTIME "CLIENT_ERROR invalid exptime argument\r\n"
-#define YK_MC_BAD_CLASS "BADCLASS invalid class id\r\n"
-#define YK_MC_TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
-#define YK_MC_NO_SHUTDOWN "ERROR: shutdown not enabled\r\n"
+#define YK_MC_ERROR           "ERROR\r\n"
+#define YK_MC_OK              "OK\r\n"
+#define YK_MC_END             "END\r\n"
+#define YK_MC_BAD_LINE        "CLIENT_ERROR bad command line format\r\n"
+#define YK_MC_BAD_EXPTIME     "CLIENT_ERROR invalid exptime argument\r\n"
+#define YK_MC_BAD_CLASS       "BADCLASS invalid class id\r\n"
+#define YK_MC_BAD_CHUNK       "CLIENT_ERROR bad data chunk\r\n"
+#define YK_MC_TOO_LARGE       "SERVER_ERROR object too large for cache\r\n"
+#define YK_MC_NO_SHUTDOWN     "ERROR: shutdown not enabled\r\n"
 #define YK_MC_MEMLIMIT_FAILED "MEMLIMIT_ADJUST_FAILED out of bounds or unable to adjust\r\n"
 
 /* feed.c: see frontend.h. */
@@ -146,22 +155,35 @@ enum yk_err yk_mc_feed(void *session, const uint8_t *bytes, size_t size, bool eo
 /* Submits a NOOP with this line as its answer; text is static. */
 enum yk_mc_step yk_mc_say(struct yk_mc_feed *feed, const char *text);
 /* Likewise with request flags and another kind. */
-enum yk_mc_step yk_mc_say_flags(struct yk_mc_feed *feed, const char *text, uint32_t flags,
-                                enum yk_mc_kind kind);
+enum yk_mc_step
+yk_mc_say_flags(struct yk_mc_feed *feed, const char *text, uint32_t flags, enum yk_mc_kind kind);
 /* Likewise, but says nothing to a command with noreply. */
 enum yk_mc_step yk_mc_say_unless(struct yk_mc_feed *feed, bool is_silent, const char *text);
 /* A request with op and tag set, QUIET if it is silent; NULL: return YK_MC_STEP_AGAIN. */
-struct yk_request *yk_mc_request(struct yk_mc_feed *feed, enum yk_opcode op, uint64_t tag,
-                                 bool is_silent);
+struct yk_request *
+yk_mc_request(struct yk_mc_feed *feed, enum yk_opcode op, uint64_t tag, bool is_silent);
 enum yk_mc_step yk_mc_submit(struct yk_mc_feed *feed, struct yk_request *request);
 /* Does the line end in the word noreply? */
 bool yk_mc_is_silent(const struct yk_mc_line *line);
 /* May this word of the line be a key? */
-bool yk_mc_key_fits(const struct yk_mc_feed *feed, const struct yk_mc_line *line,
-                    struct yk_slice key);
+bool
+yk_mc_key_fits(const struct yk_mc_feed *feed, const struct yk_mc_line *line, struct yk_slice key);
 /* protocol.txt, "Expiration times": 0 never, negative at once, to 30 days from now, beyond: since
  * 1970. */
 struct yk_ttl yk_mc_expiry(int64_t seconds);
+
+/* store.c: the data block behind a line. */
+enum yk_mc_value { YK_MC_VALUE_PART = 0, YK_MC_VALUE_BAD = 1, YK_MC_VALUE_GOOD = 2 };
+
+#define YK_MC_VALUE_SIZE_SAID_MAX (INT32_MAX - 2) /* bytes; a line that says more is a bad line */
+
+/* Looks for all of a value: PART: return AGAIN; BAD: its line end is missing. But for PART
+ * feed->taken is then what the line and it have. */
+enum yk_mc_value yk_mc_find_value(struct yk_mc_feed *feed, const struct yk_mc_line *line,
+                                  size_t value_size, struct yk_slice *ret_value);
+/* Says why a value is refused, unless the command is silent, and drops it with its line end. */
+enum yk_mc_step
+yk_mc_refuse_value(struct yk_mc_feed *feed, bool is_silent, const char *text, uint64_t value_size);
 
 /* get.c: the rest of a get's line, a key at each call. */
 enum yk_mc_step yk_mc_take_keys(struct yk_mc_feed *feed);

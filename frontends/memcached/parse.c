@@ -112,6 +112,23 @@ yk_mc_parse_key(const uint8_t *bytes, size_t size, size_t key_size_max, struct y
     return YK_MC_KEY_NEXT;
 }
 
+bool
+yk_mc_next_word(struct yk_slice *words, struct yk_slice *ret_word)
+{
+    const uint8_t *bytes = words->data;
+    size_t start = spaces_end(bytes, words->size, 0);
+    size_t end = start;
+    while (end < words->size && bytes[end] != ' ') {
+        end++;
+    }
+    if (end == start) {
+        return false;
+    }
+    *ret_word = yk_slice_of(bytes + start, end - start);
+    *words = yk_slice_of(bytes + end, words->size - end);
+    return true;
+}
+
 /* Digits from `at` to the word's end. */
 static bool
 parse_digits(struct yk_slice word, size_t at, uint64_t *ret_number)

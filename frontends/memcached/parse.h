@@ -10,9 +10,9 @@
 #include <yakumo/base.h>
 
 #define YK_MC_LINE_SIZE_MAX 2048u /* bytes of a line with its end; a get's may be longer */
-#define YK_MC_WORDS_MAX 8u        /* words of a line that are kept; the others are counted */
-#define YK_MC_KEY_SIZE_MAX 250u   /* memcached's own bound */
-#define YK_MC_CLASSES_MAX 64u     /* ids of memcached's slab classes are below it */
+#define YK_MC_WORDS_MAX     8u    /* words of a line that are kept; the others are counted */
+#define YK_MC_KEY_SIZE_MAX  250u  /* memcached's own bound */
+#define YK_MC_CLASSES_MAX   64u   /* ids of memcached's slab classes are below it */
 
 /* One command line. */
 struct yk_mc_line {
@@ -40,6 +40,9 @@ bool yk_mc_parse_line(const uint8_t *bytes, size_t size, struct yk_mc_line *ret_
  * key, and to behind the line's end for LAST and NONE; the leading spaces for BAD and PART. */
 enum yk_mc_key yk_mc_parse_key(const uint8_t *bytes, size_t size, size_t key_size_max,
                                struct yk_slice *ret_key, size_t *ret_used);
+
+/* Takes the next word off the front of words, which are parted by spaces; false: none is left. */
+bool yk_mc_next_word(struct yk_slice *words, struct yk_slice *ret_word);
 
 /* Decimal numbers that fill the word. A plus sign may stand before them, for i64 also a minus. */
 bool yk_mc_parse_u64(struct yk_slice word, uint64_t *ret_number);

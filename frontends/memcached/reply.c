@@ -3,6 +3,8 @@
 #include <config.h>
 
 #include "frontends/memcached/memcached.h"
+#include "frontends/memcached/meta.h"
+#include "frontends/memcached/put.h"
 
 #define ERROR_TEXT_MAX 256u /* bytes of a reason that are shown */
 
@@ -10,27 +12,12 @@
  * ends of line and value, END. */
 #define VALUE_ROOM (sizeof("VALUE ") + 10 + 20 + 20 + 3 + 2 + 2 + sizeof(YK_MC_END))
 
-static inline uint8_t *
-put_bytes(uint8_t *to, const void *data, size_t size)
-{
-    if (size > 0) {
-        memcpy(to, data, size);
-    }
-    return to + size;
-}
-
-static inline uint8_t *
-put_u64(uint8_t *to, uint64_t number)
-{
-    return to + yk_format_u64(to, number);
-}
-
 /* What stands behind a value: its line end, and END where it is the last of its command. */
 static inline uint8_t *
 put_value_end(uint8_t *to, bool is_last)
 {
-    to = put_bytes(to, "\r\n", 2);
-    return is_last ? put_bytes(to, YK_MC_END, sizeof(YK_MC_END) - 1) : to;
+    to = yk_mc_put_bytes(to, "\r\n", 2);
+    return is_last ? yk_mc_put_bytes(to, YK_MC_END, sizeof(YK_MC_END) - 1) : to;
 }
 
 static void
@@ -38,36 +25,25 @@ reply_value(const struct yk_request *request, const struct yk_reply *reply,
             struct yk_outbox *outbox)
 {
     bool is_last = (request->flags & YK_REQUEST_LAST) != 0;
-    bool is_lent = reply->value_buffer != NULL && reply->value.size >= YK_LEND_SIZE_MIN;
-    size_t room = VALUE_ROOM + request->key.size + (is_lent ? 0 : reply->value.size);
-    uint8_t *to = yk_outbox_reserve(outbox, room);
+    uint8_t *to = yk_mc_reserve_value(outbox, reply, VALUE_ROOM + request->key.size);
     if (to == NULL) {
         return;
     }
-    to = put_bytes(to, "VALUE ", 6);
-    to = put_bytes(to, request->key.data, request->key.size);
+    to = yk_mc_put_bytes(to, "VALUE ", 6);
+    to = yk_mc_put_bytes(to, request->key.data, request->key.size);
     *to++ = ' ';
-    to = put_u64(to, reply->client_flags);
+    to = yk_mc_put_u64(to, reply->client_flags);
     *to++ = ' ';
-    to = put_u64(to, reply->value.size);
+    to = yk_mc_put_u64(to, reply->value.size);
     if ((request->tag & YK_MC_TAG_CAS) != 0) {
         *to++ = ' ';
-        to = put_u64(to, reply->version);
+        to = yk_mc_put_u64(to, reply->version);
     }
-    to = put_bytes(to, "\r\n", 2);
-    if (is_lent) {
-        outbox->cur = to;
-        if (!outbox->lend(outbox, reply->value, reply->value_buffer)) {
-            return;
-        }
-        to = yk_outbox_reserve(outbox, VALUE_ROOM);
-        if (to == NULL) {
-            return;
-        }
-    } else {
-        to = put_bytes(to, reply->value.data, reply->value.size);
+    to = yk_mc_put_bytes(to, "\r\n", 2);
+    to = yk_mc_put_value(outbox, reply, to, VALUE_ROOM);
+    if (to != NULL) {
+        outbox->cur = put_value_end(to, is_last);
     }
-    outbox->cur = put_value_end(to, is_last);
 }
 
 /* One answer of several that make up a get's: after a failure only the error line is written. */
@@ -114,7 +90,7 @@ put_server_error(struct yk_outbox *outbox, const char *text)
     for (size_t i = 0; i < size; i++) {
         *to++ = (uint8_t)text[i] < ' ' ? (uint8_t)' ' : (uint8_t)text[i];
     }
-    outbox->cur = put_bytes(to, "\r\n", 2);
+    outbox->cur = yk_mc_put_bytes(to, "\r\n", 2);
 }
 
 void
@@ -122,14 +98,22 @@ yk_mc_reply_error(const struct yk_request *request, const struct yk_reply *reply
                   struct yk_outbox *outbox)
 {
     switch (reply->result) {
-    case YK_ENOTFOUND: yk_outbox_put_text(outbox, "NOT_FOUND\r\n"); return;
-    case YK_EEXISTS: yk_outbox_put_text(outbox, "EXISTS\r\n"); return;
-    case YK_ENOTSTORED: yk_outbox_put_text(outbox, "NOT_STORED\r\n"); return;
+    case YK_ENOTFOUND:
+        yk_outbox_put_text(outbox, "NOT_FOUND\r\n");
+        return;
+    case YK_EEXISTS:
+        yk_outbox_put_text(outbox, "EXISTS\r\n");
+        return;
+    case YK_ENOTSTORED:
+        yk_outbox_put_text(outbox, "NOT_STORED\r\n");
+        return;
     case YK_ENOTNUMBER:
         yk_outbox_put_text(outbox,
                            "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
         return;
-    case YK_ETOOLARGE: yk_outbox_put_text(outbox, YK_MC_TOO_LARGE); return;
+    case YK_ETOOLARGE:
+        yk_outbox_put_text(outbox, YK_MC_TOO_LARGE);
+        return;
     case YK_ENOMEM:
         if (request->op == YK_OP_STORE) {
             yk_outbox_put_text(outbox, "SERVER_ERROR out of memory storing object\r\n");
@@ -146,7 +130,8 @@ yk_mc_reply_error(const struct yk_request *request, const struct yk_reply *reply
             return;
         }
         break;
-    default: break;
+    default:
+        break;
     }
     put_server_error(outbox, yk_reply_text(reply));
 }
@@ -159,10 +144,16 @@ reply_memlimit(const struct yk_request *request, const struct yk_reply *reply,
         return;
     }
     switch (reply->result) {
-    case YK_OK: yk_outbox_put_text(outbox, YK_MC_OK); break;
+    case YK_OK:
+        yk_outbox_put_text(outbox, YK_MC_OK);
+        break;
     case YK_EINVALID:
-    case YK_EUNSUPPORTED: yk_outbox_put_text(outbox, YK_MC_MEMLIMIT_FAILED); break;
-    default: yk_mc_reply_error(request, reply, outbox); break;
+    case YK_EUNSUPPORTED:
+        yk_outbox_put_text(outbox, YK_MC_MEMLIMIT_FAILED);
+        break;
+    default:
+        yk_mc_reply_error(request, reply, outbox);
+        break;
     }
 }
 
@@ -210,24 +201,53 @@ yk_mc_reply(void *session_, const struct yk_request *request, const struct yk_re
     if (session->frontend->idle_timeout_us != 0) {
         session->last_ms = session->frontend->host->now_ms(session->frontend->host);
     }
+    if ((request->tag & YK_MC_TAG_KIND) >= YK_MC_KIND_META_GET) {
+        yk_mc_reply_meta(session, request, reply, outbox);
+        return;
+    }
     if ((request->flags & YK_REQUEST_QUIET) != 0) {
         return; /* noreply: failures too */
     }
     switch (request->tag & YK_MC_TAG_KIND) {
-    case YK_MC_KIND_GET: reply_get(session, request, reply, outbox); break;
-    case YK_MC_KIND_STORE: reply_line(request, reply, outbox, "STORED\r\n"); break;
-    case YK_MC_KIND_ARITH: reply_arith(request, reply, outbox); break;
-    case YK_MC_KIND_DELETE: reply_line(request, reply, outbox, "DELETED\r\n"); break;
-    case YK_MC_KIND_TOUCH: reply_line(request, reply, outbox, "TOUCHED\r\n"); break;
-    case YK_MC_KIND_FLUSH: reply_line(request, reply, outbox, YK_MC_OK); break;
-    case YK_MC_KIND_LINE: yk_outbox_put(outbox, request->note.data, request->note.size); break;
-    case YK_MC_KIND_GET_END: reply_get_end(session, request, outbox); break;
+    case YK_MC_KIND_GET:
+        reply_get(session, request, reply, outbox);
+        break;
+    case YK_MC_KIND_STORE:
+        reply_line(request, reply, outbox, "STORED\r\n");
+        break;
+    case YK_MC_KIND_ARITH:
+        reply_arith(request, reply, outbox);
+        break;
+    case YK_MC_KIND_DELETE:
+        reply_line(request, reply, outbox, "DELETED\r\n");
+        break;
+    case YK_MC_KIND_TOUCH:
+        reply_line(request, reply, outbox, "TOUCHED\r\n");
+        break;
+    case YK_MC_KIND_FLUSH:
+        reply_line(request, reply, outbox, YK_MC_OK);
+        break;
+    case YK_MC_KIND_LINE:
+        yk_outbox_put(outbox, request->note.data, request->note.size);
+        break;
+    case YK_MC_KIND_GET_END:
+        reply_get_end(session, request, outbox);
+        break;
     case YK_MC_KIND_STATS:
-    case YK_MC_KIND_RESET: yk_mc_reply_stats(request, reply, outbox); break;
+    case YK_MC_KIND_RESET:
+        yk_mc_reply_stats(request, reply, outbox);
+        break;
     case YK_MC_KIND_METADUMP:
-    case YK_MC_KIND_CACHEDUMP: yk_mc_reply_dump(session, request, reply, outbox); break;
-    case YK_MC_KIND_MEMLIMIT: reply_memlimit(request, reply, outbox); break;
-    case YK_MC_KIND_SHUTDOWN: reply_shutdown(request, reply, outbox); break;
-    default: break;
+    case YK_MC_KIND_CACHEDUMP:
+        yk_mc_reply_dump(session, request, reply, outbox);
+        break;
+    case YK_MC_KIND_MEMLIMIT:
+        reply_memlimit(request, reply, outbox);
+        break;
+    case YK_MC_KIND_SHUTDOWN:
+        reply_shutdown(request, reply, outbox);
+        break;
+    default:
+        break;
     }
 }

@@ -142,11 +142,28 @@ put_metadump_line(const struct yk_reply *reply, struct yk_outbox *outbox)
     yk_outbox_put_text(outbox, "\n");
 }
 
+/* Could the key stand on a line of the text protocol? */
+static bool
+is_text(struct yk_slice key)
+{
+    const uint8_t *bytes = key.data;
+    for (size_t i = 0; i < key.size; i++) {
+        if (bytes[i] == ' ' || bytes[i] == '\0' || bytes[i] == '\r' || bytes[i] == '\n') {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void
 put_cachedump_line(const struct yk_reply *reply, struct yk_outbox *outbox)
 {
     yk_outbox_put_text(outbox, "ITEM ");
-    yk_outbox_put(outbox, reply->name.data, reply->name.size);
+    if (is_text(reply->name)) {
+        yk_outbox_put(outbox, reply->name.data, reply->name.size);
+    } else {
+        put_key_encoded(outbox, reply->name);
+    }
     yk_outbox_put_text(outbox, " [");
     yk_outbox_put_u64(outbox, reply->value.size);
     yk_outbox_put_text(outbox, " b; ");

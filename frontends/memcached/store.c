@@ -6,12 +6,10 @@
 
 #include "frontends/memcached/memcached.h"
 
-#define BAD_DELTA "CLIENT_ERROR invalid numeric delta argument\r\n"
-#define BAD_CHUNK "CLIENT_ERROR bad data chunk\r\n"
+#define BAD_DELTA  "CLIENT_ERROR invalid numeric delta argument\r\n"
 #define BAD_DELETE "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
 
-#define LINE_END_SIZE 2u                    /* of the CR LF behind a value */
-#define VALUE_SIZE_SAID_MAX (INT32_MAX - 2) /* bytes; a line that says more is not understood */
+#define LINE_END_SIZE 2u /* of the CR LF behind a value */
 
 /* What a storage line says. */
 struct store_words {
@@ -29,38 +27,59 @@ store_parse(const struct yk_mc_feed *feed, const struct yk_mc_line *line, bool h
            yk_mc_parse_u32(line->words[2], &ret_words->client_flags) &&
            yk_mc_parse_i64(line->words[3], &ret_words->seconds) &&
            yk_mc_parse_u64(line->words[4], &ret_words->value_size) &&
-           ret_words->value_size <= VALUE_SIZE_SAID_MAX &&
+           ret_words->value_size <= YK_MC_VALUE_SIZE_SAID_MAX &&
            (!has_cas || yk_mc_parse_u64(line->words[5], &ret_words->cas));
+}
+
+enum yk_mc_value
+yk_mc_find_value(struct yk_mc_feed *feed, const struct yk_mc_line *line, size_t value_size,
+                 struct yk_slice *ret_value)
+{
+    size_t size = line->size + value_size + LINE_END_SIZE;
+    if (feed->size - feed->used < size) {
+        feed->want = size;
+        return YK_MC_VALUE_PART;
+    }
+    const uint8_t *value = feed->bytes + feed->used + line->size;
+    feed->taken = size;
+    if (value[value_size] != '\r' || value[value_size + 1] != '\n') {
+        return YK_MC_VALUE_BAD;
+    }
+    *ret_value = yk_slice_of(value, value_size);
+    return YK_MC_VALUE_GOOD;
+}
+
+enum yk_mc_step
+yk_mc_refuse_value(struct yk_mc_feed *feed, bool is_silent, const char *text, uint64_t value_size)
+{
+    enum yk_mc_step step = yk_mc_say_unless(feed, is_silent, text);
+    if (step != YK_MC_STEP_AGAIN) {
+        feed->session->state = YK_MC_STATE_SWALLOW;
+        feed->session->swallow_size = value_size + LINE_END_SIZE;
+    }
+    return step;
 }
 
 static enum yk_mc_step
 store_take(struct yk_mc_feed *feed, const struct yk_mc_command *command,
            const struct yk_mc_line *line, bool has_cas)
 {
-    struct yk_mc_session *session = feed->session;
     bool is_silent = yk_mc_is_silent(line);
     struct store_words words = {0};
+    struct yk_slice value;
     if (!store_parse(feed, line, has_cas, &words)) {
         return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_LINE);
     }
-    if (words.value_size > session->peer->value_size_max) {
-        enum yk_mc_step step = yk_mc_say_unless(feed, is_silent, YK_MC_TOO_LARGE);
-        if (step != YK_MC_STEP_AGAIN) {
-            session->state = YK_MC_STATE_SWALLOW;
-            session->swallow_size = words.value_size + LINE_END_SIZE;
-        }
-        return step;
+    if (words.value_size > feed->session->peer->value_size_max) {
+        return yk_mc_refuse_value(feed, is_silent, YK_MC_TOO_LARGE, words.value_size);
     }
-    size_t value_size = (size_t)words.value_size;
-    size_t size = line->size + value_size + LINE_END_SIZE;
-    if (feed->size - feed->used < size) {
-        feed->want = size;
+    switch (yk_mc_find_value(feed, line, (size_t)words.value_size, &value)) {
+    case YK_MC_VALUE_PART:
         return YK_MC_STEP_AGAIN;
-    }
-    feed->taken = size;
-    const uint8_t *value = feed->bytes + feed->used + line->size;
-    if (value[value_size] != '\r' || value[value_size + 1] != '\n') {
-        return yk_mc_say_unless(feed, is_silent, BAD_CHUNK);
+    case YK_MC_VALUE_BAD:
+        return yk_mc_say_unless(feed, is_silent, YK_MC_BAD_CHUNK);
+    default:
+        break;
     }
     struct yk_request *request = yk_mc_request(feed, YK_OP_STORE, YK_MC_KIND_STORE, is_silent);
     if (request == NULL) {
@@ -72,7 +91,7 @@ store_take(struct yk_mc_feed *feed, const struct yk_mc_command *command,
     request->client_flags = words.client_flags;
     request->expiry = yk_mc_expiry(words.seconds);
     request->key = line->words[1];
-    request->value = yk_slice_of(value, value_size);
+    request->value = value;
     return yk_mc_submit(feed, request);
 }
 

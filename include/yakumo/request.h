@@ -139,7 +139,7 @@ struct yk_reply {
     uint64_t
         version; /* (epoch 24 bits | sequence 40 bits) or the client's new_cas; the CAS unique */
     int64_t expiry_ms;    /* since 1970; 0: never */
-    uint64_t number;      /* ARITH: the new number */
+    uint64_t number;      /* ARITH: the new number; STORE: bytes of the value now */
     struct yk_slice name; /* SCAN: key. STATS, ADMIN: name */
     struct yk_slice value;
     struct yk_buffer

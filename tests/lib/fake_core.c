@@ -1,5 +1,5 @@
-/* See fake_core.h. What an operation does is said plainly here, so that it can be held against the
- * real core's decisions. */
+/* See fake_core.h. What an operation makes of a record is the core's own decision
+ * (core/store/decide.h); the rest is said plainly here. */
 #include <config.h>
 
 #include "tests/lib/fake_core.h"
@@ -8,12 +8,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/store/decide.h"
+
 struct fake_record {
     struct fake_bytes key;
     struct yk_buffer *value;
-    uint32_t client_flags;
-    int64_t expiry_ms; /* 0: never */
-    uint64_t version;
+    struct yk_record head;   /* but for its value */
+    uint64_t last_access_ms; /* what GET with HINT is told, and whether it was read */
+    bool was_hit;
 };
 
 /* A request on its way, with all its bytes. */
@@ -209,7 +211,7 @@ records_expire(struct fake_core *core)
     }
     for (size_t i = core->n_records; i-- > 0;) {
         struct fake_record *record = &core->records[i];
-        if (record->expiry_ms != 0 && (uint64_t)record->expiry_ms <= core->now_ms) {
+        if (record->head.expiry_ms != 0 && (uint64_t)record->head.expiry_ms <= core->now_ms) {
             record_remove(core, record);
         }
     }
@@ -241,71 +243,99 @@ record_make(struct fake_core *core, struct yk_slice key)
     return record;
 }
 
-static void
-record_set_value(struct fake_core *core, struct fake_record *record, struct yk_buffer *value)
+/* The record as the core sees it. */
+static struct yk_record
+record_view(const struct fake_record *record)
 {
-    buffer_unref(record->value);
-    record->value = value;
-    record->version = ++core->version;
+    struct yk_record view = record->head;
+    view.value = buffer_slice(record->value);
+    return view;
 }
 
-static int64_t
-expiry_of(const struct fake_core *core, struct yk_ttl ttl)
+/* Makes the change that was decided; record: NULL where there was none. NULL: it left none. */
+static struct fake_record *
+record_change(struct fake_core *core, struct fake_record *record, struct yk_slice key,
+              const struct yk_decision *decision)
 {
-    switch (ttl.kind) {
-    case YK_EXPIRY_NEVER: return 0;
-    case YK_EXPIRY_RELATIVE: return (int64_t)core->now_ms + ttl.ms;
-    default: FAKE_CHECK(ttl.kind == YK_EXPIRY_ABSOLUTE); return ttl.ms;
+    core->version++;
+    if (decision->is_delete) {
+        if (record != NULL) {
+            record_remove(core, record);
+        }
+        return NULL;
     }
+    struct yk_buffer *value = buffer_new(decision->parts[0], decision->parts[1]);
+    if (record == NULL) {
+        record = record_make(core, key);
+        record->last_access_ms = core->now_ms;
+    }
+    buffer_unref(record->value);
+    record->value = value;
+    record->head = decision->record;
+    record->head.version = core->version;
+    return record;
+}
+
+static void
+reply_head(const struct yk_record *head, struct yk_reply *reply)
+{
+    reply->client_flags = head->client_flags;
+    reply->version = yk_record_shown_cas(head);
+    reply->expiry_ms = head->expiry_ms;
 }
 
 static void
 reply_record(const struct fake_record *record, struct yk_reply *reply)
 {
-    reply->client_flags = record->client_flags;
-    reply->version = record->version;
-    reply->expiry_ms = record->expiry_ms;
+    reply_head(&record->head, reply);
     reply->value = buffer_slice(record->value);
     reply->value_buffer = record->value;
 }
 
 /* -- The operations: each fills the final reply. -- */
 
+/* What a GET is told of earlier reads. */
+static void
+reply_hint(const struct fake_core *core, const struct yk_request *request,
+           struct fake_record *record, struct yk_reply *reply)
+{
+    if ((request->flags & YK_REQUEST_HINT) != 0) {
+        reply->last_access_ms = record->last_access_ms;
+        reply->flags |= record->was_hit ? YK_REPLY_WAS_HIT : 0;
+    }
+    record->last_access_ms = core->now_ms;
+    record->was_hit = true;
+}
+
+/* What asks for one record or changes it. */
 static enum yk_err
-execute_store(struct fake_core *core, const struct yk_request *request, struct yk_reply *reply)
+execute_record(struct fake_core *core, const struct yk_request *request, struct yk_reply *reply)
 {
     struct fake_record *record = record_find(core, request->key);
-    struct yk_slice none = {NULL, 0};
-    if ((request->flags & YK_REQUEST_CAS) != 0) {
-        FAKE_CHECK(request->mode == YK_MODE_SET);
-        if (record == NULL) {
-            return YK_ENOTFOUND;
-        }
-        if (record->version != request->cas) {
-            return YK_EEXISTS;
-        }
+    struct yk_record old = {0};
+    struct yk_decision decision;
+    bool with_value = request->op == YK_OP_GET ||
+                      (request->op == YK_OP_TOUCH && (request->flags & YK_REQUEST_VALUE) != 0);
+    if (record != NULL) {
+        old = record_view(record);
     }
-    if ((request->mode == YK_MODE_ADD && record != NULL) ||
-        (request->mode != YK_MODE_ADD && request->mode != YK_MODE_SET && record == NULL)) {
-        return YK_ENOTSTORED;
+    yk_decide(request, record != NULL ? &old : NULL, core->now_ms, core->value_size_max, &decision);
+    reply->flags = decision.reply_flags;
+    reply->number = decision.number;
+    if (decision.result != YK_OK) {
+        return decision.result;
     }
-    if (request->mode == YK_MODE_APPEND || request->mode == YK_MODE_PREPEND) {
-        struct yk_slice old = buffer_slice(record->value);
-        bool is_append = request->mode == YK_MODE_APPEND;
-        if (old.size + request->value.size > core->value_size_max) {
-            return YK_ETOOLARGE;
-        }
-        record_set_value(core, record,
-                         is_append ? buffer_new(old, request->value)
-                                   : buffer_new(request->value, old));
-    } else {
-        FAKE_CHECK(request->mode <= YK_MODE_REPLACE);
-        record = record != NULL ? record : record_make(core, request->key);
-        record_set_value(core, record, buffer_new(request->value, none));
-        record->client_flags = request->client_flags;
-        record->expiry_ms = expiry_of(core, request->expiry);
+    if (with_value && record != NULL) {
+        reply_record(record, reply);
+        reply_hint(core, request, record, reply);
+        record->value->ref(record->value);
+        core->lent = record->value;
     }
-    reply->version = record->version;
+    if (decision.is_change) {
+        record = record_change(core, record, request->key, &decision);
+        decision.record.version = core->version;
+        reply_head(&decision.record, reply);
+    }
     return YK_OK;
 }
 
@@ -323,30 +353,6 @@ number_of(struct yk_slice text, uint64_t *ret_number)
     }
     *ret_number = number;
     return text.size > 0 && text.size <= 20;
-}
-
-static enum yk_err
-execute_arith(struct fake_core *core, const struct yk_request *request, struct yk_reply *reply)
-{
-    struct fake_record *record = record_find(core, request->key);
-    uint64_t number;
-    uint8_t digits[20];
-    if (record == NULL) {
-        return YK_ENOTFOUND;
-    }
-    if (!number_of(buffer_slice(record->value), &number)) {
-        return YK_ENOTNUMBER;
-    }
-    if (request->mode == YK_MODE_INCR) {
-        number += request->delta;
-    } else {
-        FAKE_CHECK(request->mode == YK_MODE_DECR);
-        number = number > request->delta ? number - request->delta : 0;
-    }
-    struct yk_slice text = {digits, yk_format_u64(digits, number)};
-    record_set_value(core, record, buffer_new(text, yk_slice_of(NULL, 0)));
-    reply->number = number;
-    return YK_OK;
 }
 
 static enum yk_err
@@ -418,28 +424,6 @@ execute_scan(struct fake_client *client, const struct yk_request *request, part_
     return YK_OK;
 }
 
-/* GET, DELETE, TOUCH: what asks for one record. */
-static enum yk_err
-execute_record(struct fake_core *core, const struct yk_request *request, struct yk_reply *reply)
-{
-    struct fake_record *record = record_find(core, request->key);
-    if (record == NULL) {
-        return YK_ENOTFOUND;
-    }
-    if (request->op == YK_OP_DELETE) {
-        record_remove(core, record);
-        return YK_OK;
-    }
-    if (request->op == YK_OP_TOUCH) {
-        record->expiry_ms = expiry_of(core, request->expiry);
-        record->version = ++core->version;
-    }
-    if (request->op == YK_OP_GET || (request->flags & YK_REQUEST_VALUE) != 0) {
-        reply_record(record, reply);
-    }
-    return YK_OK;
-}
-
 static enum yk_err
 execute(struct fake_client *client, const struct yk_request *request, struct yk_reply *reply,
         part_fn part)
@@ -451,18 +435,28 @@ execute(struct fake_client *client, const struct yk_request *request, struct yk_
         return core->fault;
     }
     switch (request->op) {
-    case YK_OP_NOOP: return YK_OK;
-    case YK_OP_STORE: return execute_store(core, request, reply);
-    case YK_OP_ARITH: return execute_arith(core, request, reply);
-    case YK_OP_FLUSH: return execute_flush(core, request);
-    case YK_OP_ADMIN: return execute_admin(core, request);
-    case YK_OP_STATS: return execute_stats(client, request, part);
-    case YK_OP_SCAN: return execute_scan(client, request, part);
-    case YK_OP_SHUTDOWN: core->n_shutdowns++; return YK_OK;
+    case YK_OP_NOOP:
+        return YK_OK;
+    case YK_OP_FLUSH:
+        return execute_flush(core, request);
+    case YK_OP_ADMIN:
+        return execute_admin(core, request);
+    case YK_OP_STATS:
+        return execute_stats(client, request, part);
+    case YK_OP_SCAN:
+        return execute_scan(client, request, part);
+    case YK_OP_SHUTDOWN:
+        core->n_shutdowns++;
+        return YK_OK;
     case YK_OP_GET:
+    case YK_OP_STORE:
+    case YK_OP_ARITH:
     case YK_OP_DELETE:
-    case YK_OP_TOUCH: return execute_record(core, request, reply);
-    default: FAKE_CHECK(request->op == YK_OP_NOOP); return YK_EUNSUPPORTED;
+    case YK_OP_TOUCH:
+        return execute_record(core, request, reply);
+    default:
+        FAKE_CHECK(request->op == YK_OP_NOOP);
+        return YK_EUNSUPPORTED;
     }
 }
 
@@ -639,6 +633,8 @@ client_execute(struct fake_client *client, struct fake_queued *queued)
         if (reply.result != YK_OK || (request->flags & YK_REQUEST_QUIET) == 0) {
             client_reply(client, request, &reply);
         }
+        buffer_unref(client->core->lent);
+        client->core->lent = NULL;
         client->n_replies++;
         client->is_closed = client->is_closed || (request->flags & YK_REQUEST_CLOSE) != 0;
     } else if (client->core->ops->cancel != NULL) {

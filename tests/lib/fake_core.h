@@ -40,9 +40,10 @@ struct fake_core {
 
     struct fake_record *records; /* in the order in which they came */
     size_t n_records, n_records_max;
-    uint64_t version;     /* of the latest change */
-    uint64_t flush_at_ms; /* 0: no flush is due */
-    uint64_t memory_max;  /* as ADMIN set it */
+    uint64_t version;       /* of the latest change */
+    struct yk_buffer *lent; /* the value that the reply under way shows */
+    uint64_t flush_at_ms;   /* 0: no flush is due */
+    uint64_t memory_max;    /* as ADMIN set it */
     uint32_t n_shutdowns;
 
     uint32_t n_allocs;       /* alive, through the host */

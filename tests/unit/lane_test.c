@@ -17,6 +17,7 @@ enum mode {
     MODE_INLINE,      /* with segments, as the memory engine */
     MODE_PREFIX,      /* at once, but keys come with their slot */
     MODE_BLOCKING,    /* jobs run by the test */
+    MODE_READERS,     /* likewise, some that only read beside the one that writes; with syncs */
     MODE_ASYNC,       /* calls completed by the test, after they returned */
     MODE_ASYNC_EARLY, /* completed before they return */
     N_MODES
@@ -47,7 +48,9 @@ static struct {
     const char *refused; /* admit refuses values that hold this text */
     enum yk_err apply_result, get_result, scan_result;
     bool answers_twice, answers_not, answers_outside, forgets_first;
-    uint32_t n_applied, n_gets, n_scans, n_open;
+    bool is_full; /* apply refuses batches with puts */
+    enum yk_err sync_result;
+    uint32_t n_applied, n_gets, n_scans, n_open, n_syncs;
     uint32_t n_admitted, n_admitted_max; /* puts not applied yet; 0: no bound */
 } stub;
 
@@ -85,16 +88,23 @@ stub_create(const struct yk_host *host, void **ret_self)
 static void
 stub_info(void *self, struct yk_backend_info *info)
 {
-    static const uint32_t caps[] = {YK_BACKEND_SEGMENTS | YK_BACKEND_VOLATILE, 0, YK_BACKEND_BLOCKS,
-                                    YK_BACKEND_ASYNC, YK_BACKEND_ASYNC};
+    static const uint32_t caps[] = {YK_BACKEND_SEGMENTS | YK_BACKEND_VOLATILE,
+                                    0,
+                                    YK_BACKEND_BLOCKS,
+                                    YK_BACKEND_BLOCKS | YK_BACKEND_ATOMIC_BATCH,
+                                    YK_BACKEND_ASYNC,
+                                    YK_BACKEND_ASYNC};
     info->caps |= caps[stub.mode];
+    info->threads = stub.mode == MODE_READERS ? YK_THREADS_READERS : YK_THREADS_SERIAL;
 }
 
 static enum yk_err
 stub_open(void *self, const struct yk_backend_place *place)
 {
-    stub.records = g_tree_new_full(compare_keys, NULL, (GDestroyNotify)g_bytes_unref,
-                                   (GDestroyNotify)g_bytes_unref);
+    if (stub.records == NULL) {
+        stub.records = g_tree_new_full(compare_keys, NULL, (GDestroyNotify)g_bytes_unref,
+                                       (GDestroyNotify)g_bytes_unref);
+    }
     stub.n_open++;
     return YK_OK;
 }
@@ -102,7 +112,6 @@ stub_open(void *self, const struct yk_backend_place *place)
 static void
 stub_close(void *self)
 {
-    g_tree_destroy(stub.records);
     stub.n_open--;
 }
 
@@ -137,6 +146,11 @@ do_apply(const struct pending *pending)
 {
     if (stub.apply_result != YK_OK) {
         return stub.apply_result;
+    }
+    for (uint32_t i = 0; i < pending->n; i++) {
+        if (stub.is_full && pending->changes[i].kind == YK_CHANGE_PUT) {
+            return YK_ENOSPACE;
+        }
     }
     for (uint32_t i = 0; i < pending->n; i++) {
         const struct yk_change *change = &pending->changes[i];
@@ -274,6 +288,13 @@ stub_admit(void *self, const struct yk_change *change)
     return YK_OK;
 }
 
+static enum yk_err
+stub_sync(void *self)
+{
+    stub.n_syncs++;
+    return stub.sync_result;
+}
+
 static void
 stub_stats(void *self, yk_figure_fn fn, void *arg)
 {
@@ -290,6 +311,7 @@ static const struct yk_backend_ops stub_ops = {
     .apply = stub_apply,
     .scan = stub_scan,
     .admit = stub_admit,
+    .sync = stub_sync,
     .stats = stub_stats,
 };
 
@@ -306,6 +328,7 @@ struct answer {
     uint64_t version, number;
     int64_t expiry_ms;
     uint32_t client_flags;
+    uint32_t flags;
 };
 
 struct bench {
@@ -367,6 +390,7 @@ bench_done_op(void *arg, struct yk_op *op, const struct yk_reply *reply)
     answer->number = reply->number;
     answer->expiry_ms = reply->expiry_ms;
     answer->client_flags = reply->client_flags;
+    answer->flags = reply->flags;
     g_string_append_len(answer->value, reply->value.data, (gssize)reply->value.size);
     g_assert_null(op->entry);
     g_assert_null(op->record);
@@ -383,11 +407,42 @@ bench_start(void *arg, struct yk_job *job)
     g_queue_push_tail(&bench->jobs, job);
 }
 
+/* On what the engine holds already, if anything. */
 static void
-bench_open(struct bench *bench, enum mode mode)
+lane_open(struct bench *bench, uint64_t epoch, bool is_shut)
 {
     char error[YK_ERROR_SIZE];
     struct yk_stack *stack;
+    enum yk_durability durability =
+        stub.mode == MODE_READERS ? YK_DURABILITY_DISK : YK_DURABILITY_MEMORY;
+    struct yk_stack_config stack_config = {.world = &bench->world,
+                                           .backend = bench->settings,
+                                           .place = {.n_lanes = 1,
+                                                     .n_slots = 16,
+                                                     .bucket = "b",
+                                                     .budget = &bench->budget.budget,
+                                                     .durability = durability},
+                                           .value_size_max = 1000,
+                                           .key_size_max = 100};
+    g_assert_cmpint(yk_stack_open(&stack_config, &stack, error), ==, YK_OK);
+    struct yk_lane_config config = {
+        .world = &bench->world,
+        .stack = stack,
+        .is_shut = is_shut,
+        .durability = durability,
+        .ring = {4, 1, 1},
+        .epoch = epoch,
+        .value_size_max = 1000,
+        .key_size_max = 100,
+        .sink = {.arg = bench, .done = bench_done_op, .start = bench_start}};
+    g_assert_cmpint(yk_lane_new(&config, &bench->lane), ==, YK_OK);
+    g_assert_true(yk_lane_keeps(bench->lane) == (stub.mode >= MODE_BLOCKING));
+    g_assert_true(yk_lane_pins(bench->lane) == (stub.mode != MODE_INLINE));
+}
+
+static void
+bench_make(struct bench *bench, enum mode mode)
+{
     memset(&stub, 0, sizeof(stub));
     stub.mode = mode;
     *bench = (struct bench){
@@ -397,24 +452,13 @@ bench_open(struct bench *bench, enum mode mode)
         .now_ms = 1000000,
     };
     yk_budget_init(&bench->budget, 0);
-    struct yk_stack_config stack_config = {
-        .world = &bench->world,
-        .backend = bench->settings,
-        .place = {.n_lanes = 1, .n_slots = 16, .bucket = "b", .budget = &bench->budget.budget},
-        .value_size_max = 1000,
-        .key_size_max = 100};
-    g_assert_cmpint(yk_stack_open(&stack_config, &stack, error), ==, YK_OK);
-    struct yk_lane_config config = {
-        .world = &bench->world,
-        .stack = stack,
-        .ring = {4, 1, 1},
-        .epoch = 3,
-        .value_size_max = 1000,
-        .key_size_max = 100,
-        .sink = {.arg = bench, .done = bench_done_op, .start = bench_start}};
-    g_assert_cmpint(yk_lane_new(&config, &bench->lane), ==, YK_OK);
-    g_assert_true(yk_lane_keeps(bench->lane) == (mode >= MODE_BLOCKING));
-    g_assert_true(yk_lane_pins(bench->lane) == (mode != MODE_INLINE));
+}
+
+static void
+bench_open(struct bench *bench, enum mode mode)
+{
+    bench_make(bench, mode);
+    lane_open(bench, 3, false);
 }
 
 /* Runs what is to be run, until nothing is. */
@@ -523,8 +567,19 @@ bench_close(struct bench *bench)
     }
     yk_lane_free(bench->lane);
     g_assert_cmpuint(stub.n_open, ==, 0);
+    g_clear_pointer(&stub.records, g_tree_destroy);
     yk_settings_free(bench->settings);
     g_ptr_array_free(bench->answers, TRUE);
+}
+
+/* The node starts anew on what the engine has kept. */
+static void
+bench_restart(struct bench *bench, uint64_t epoch)
+{
+    pump(bench);
+    g_assert_true(yk_lane_is_idle(bench->lane));
+    yk_lane_free(bench->lane);
+    lane_open(bench, epoch, false);
 }
 
 /* -- Tests, in each mode. -- */
@@ -702,7 +757,7 @@ test_stopped(gconstpointer mode)
     bench_open(&bench, GPOINTER_TO_INT(mode));
     store(&bench, YK_MODE_SET, "k", "1", 0);
     pump(&bench);
-    stub.apply_result = YK_ENOSPACE;
+    stub.apply_result = GPOINTER_TO_INT(mode) == MODE_READERS ? YK_EFAULT : YK_ENOSPACE;
     struct answer *failed[] = {store(&bench, YK_MODE_SET, "k", "2", 0),
                                store(&bench, YK_MODE_SET, "j", "2", 0)};
     struct answer *waiting[] = {store(&bench, YK_MODE_APPEND, "k", "3", 0),
@@ -1142,10 +1197,340 @@ test_stats(gconstpointer mode)
     bench_close(&bench);
 }
 
+/* -- Lane records. -- */
+
+static void
+test_flush_kept(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    store(&bench, YK_MODE_SET, "b", "1", 0);
+    pump(&bench);
+    struct answer *flushed = flush(&bench, 0);
+    struct answer *set = store(&bench, YK_MODE_APPEND, "a", "2", 0);
+    store(&bench, YK_MODE_ADD, "b", "3", 0);
+    pump(&bench);
+    g_assert_cmpuint(flushed->result, ==, YK_OK);
+    g_assert_cmpuint(set->result, ==, YK_ENOTSTORED);
+    bench_restart(&bench, 4);
+    assert_value(&bench, "a", NULL);
+    assert_value(&bench, "b", "3");
+    flush(&bench, 500);
+    pump(&bench);
+    bench_restart(&bench, 5);
+    assert_value(&bench, "b", "3");
+    bench.now_ms += 500;
+    assert_value(&bench, "b", NULL);
+    store(&bench, YK_MODE_SET, "a", "4", 0);
+    pump(&bench);
+    bench_restart(&bench, 6);
+    bench.now_ms += 5000;
+    assert_value(&bench, "a", "4");
+    assert_value(&bench, "b", NULL);
+    bench_close(&bench);
+}
+
+/* A flush that comes due while the node is down takes what was stored before it ended, no more. */
+static void
+test_flush_while_down(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    flush(&bench, 500);
+    pump(&bench);
+    bench_restart(&bench, 4);
+    bench.now_ms += 1000;
+    struct answer *set = store(&bench, YK_MODE_ADD, "a", "2", 0);
+    pump(&bench);
+    g_assert_cmpuint(set->result, ==, YK_OK);
+    assert_value(&bench, "a", "2");
+    bench_restart(&bench, 5);
+    assert_value(&bench, "a", "2");
+    bench_close(&bench);
+}
+
+static void
+test_flush_refused(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    stub.is_full = true;
+    struct answer *flushed = flush(&bench, 0);
+    pump(&bench);
+    g_assert_cmpuint(flushed->result, ==, YK_ENOSPACE);
+    assert_value(&bench, "a", "1");
+    stub.is_full = false;
+    flushed = flush(&bench, 0);
+    pump(&bench);
+    g_assert_cmpuint(flushed->result, ==, YK_OK);
+    assert_value(&bench, "a", NULL);
+    bench_close(&bench);
+}
+
+static gboolean
+find_page(gpointer key, gpointer value, gpointer arg)
+{
+    const uint8_t *data = g_bytes_get_data(key, NULL);
+    if (data[0] == 0xff && data[1] == 0xff) {
+        *(GBytes **)arg = key;
+        return TRUE;
+    }
+    return FALSE;
+}
+
+static void
+test_marks_damaged(gconstpointer mode)
+{
+    struct bench bench;
+    GBytes *key = NULL;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    flush(&bench, 0);
+    pump(&bench);
+    g_tree_foreach(stub.records, find_page, &key);
+    g_assert_nonnull(key);
+    gsize size;
+    const uint8_t *page = g_bytes_get_data(g_tree_lookup(stub.records, key), &size);
+    for (gsize i = 0; i < size; i += 13) {
+        uint8_t *damaged = g_memdup2(page, size);
+        damaged[i] ^= 4;
+        GBytes *whole = g_bytes_ref(g_tree_lookup(stub.records, key));
+        g_tree_replace(stub.records, g_bytes_ref(key), g_bytes_new_take(damaged, size));
+        find_page(key, NULL, &key);
+        bench_restart(&bench, 4);
+        struct answer *got = ask(&bench, YK_OP_GET, "a");
+        struct answer *set = store(&bench, YK_MODE_SET, "b", "1", 0);
+        struct answer *flushed = flush(&bench, 0);
+        pump(&bench);
+        g_assert_cmpuint(got->result, ==, YK_ESTOPPED);
+        g_assert_cmpuint(set->result, ==, YK_ESTOPPED);
+        g_assert_cmpuint(flushed->result, ==, YK_ESTOPPED);
+        g_tree_foreach(stub.records, find_page, &key);
+        g_tree_replace(stub.records, g_bytes_ref(key), whole);
+        g_tree_foreach(stub.records, find_page, &key);
+        page = g_bytes_get_data(g_tree_lookup(stub.records, key), &size);
+    }
+    bench_restart(&bench, 5);
+    assert_value(&bench, "a", NULL);
+    bench_close(&bench);
+}
+
+static void
+test_shut(gconstpointer mode)
+{
+    struct bench bench;
+    struct answer *scanned;
+    struct yk_scan_state *state = yk_scan_state_new(100, 1000, true);
+    bench_make(&bench, GPOINTER_TO_INT(mode));
+    lane_open(&bench, 3, true);
+    struct answer *answers[] = {ask(&bench, YK_OP_GET, "a"),
+                                store(&bench, YK_MODE_SET, "a", "1", 0),
+                                ask(&bench, YK_OP_DELETE, "a"), flush(&bench, 0)};
+    struct yk_op *op = op_new(&bench, (struct yk_request){.op = YK_OP_SCAN}, &scanned);
+    op->scan = state;
+    yk_lane_submit(bench.lane, op);
+    pump(&bench);
+    for (size_t i = 0; i < G_N_ELEMENTS(answers); i++) {
+        g_assert_cmpuint(answers[i]->result, ==, YK_ESTOPPED);
+    }
+    g_assert_cmpuint(scanned->result, ==, YK_ESTOPPED);
+    g_assert_cmpuint(stub.n_gets + stub.n_applied + stub.n_scans, ==, 0);
+    yk_scan_state_free(state);
+    bench_close(&bench);
+}
+
+/* -- An engine that applies all or nothing, syncs, and is read beside a write. -- */
+
+static void
+test_full(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    store(&bench, YK_MODE_SET, "b", "1", 0);
+    pump(&bench);
+    stub.is_full = true;
+    struct answer *refused[] = {store(&bench, YK_MODE_SET, "a", "2", 0),
+                                store(&bench, YK_MODE_SET, "c", "2", 0)};
+    struct answer *deleted = ask(&bench, YK_OP_DELETE, "b");
+    pump(&bench);
+    g_assert_cmpuint(refused[0]->result, ==, YK_ENOSPACE);
+    g_assert_cmpuint(refused[1]->result, ==, YK_ENOSPACE);
+    g_assert_cmpuint(deleted->result, ==, YK_OK);
+    assert_value(&bench, "a", "1");
+    assert_value(&bench, "b", NULL);
+    stub.is_full = false;
+    store(&bench, YK_MODE_APPEND, "a", "3", 0);
+    pump(&bench);
+    assert_value(&bench, "a", "13");
+    bench_close(&bench);
+}
+
+static void
+test_sync(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    for (int i = 0; i < 100; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        store(&bench, YK_MODE_SET, key, "v", 0);
+    }
+    pump(&bench);
+    g_assert_cmpuint(stub.n_syncs, ==, 1);
+    assert_value(&bench, "7", "v");
+    ask(&bench, YK_OP_DELETE, "none");
+    pump(&bench);
+    g_assert_cmpuint(stub.n_syncs, ==, 1);
+    stub.sync_result = YK_EIO;
+    struct answer *set = store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    g_assert_cmpuint(set->result, ==, YK_EIO); /* it may be there after all */
+    set = store(&bench, YK_MODE_SET, "b", "1", 0);
+    pump(&bench);
+    g_assert_cmpuint(set->result, ==, YK_ESTOPPED);
+    bench_close(&bench);
+}
+
+/* Runs the job, out of its turn. */
+static void
+run_job(struct bench *bench, struct yk_job *job)
+{
+    g_queue_remove(&bench->jobs, job);
+    g_assert_true(yk_job_run(job));
+    yk_lane_job_done(bench->lane, job, bench->now_ms);
+}
+
+static void
+test_read_beside(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    store(&bench, YK_MODE_SET, "b", "1", 0);
+    pump(&bench);
+    struct answer *set = store(&bench, YK_MODE_SET, "a", "2", 0);
+    yk_lane_run(bench.lane, bench.now_ms);
+    struct yk_job *writer = g_queue_peek_head(&bench.jobs);
+    struct answer *got[] = {ask(&bench, YK_OP_GET, "b"), ask(&bench, YK_OP_GET, "a")};
+    yk_lane_run(bench.lane, bench.now_ms);
+    g_assert_cmpuint(bench.jobs.length, ==, 2);
+    run_job(&bench, g_queue_peek_tail(&bench.jobs));
+    g_assert_cmpstr(got[0]->value->str, ==, "1");
+    g_assert_cmpuint(got[1]->n_done + set->n_done, ==, 0);
+    run_job(&bench, writer);
+    g_assert_cmpuint(set->result, ==, YK_OK);
+    pump(&bench);
+    g_assert_cmpstr(got[1]->value->str, ==, "2");
+    bench_close(&bench);
+}
+
+/* The write begins when the read is out already: what the read saw may not be safe. */
+static void
+test_read_overtaken(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    struct answer *got = ask(&bench, YK_OP_GET, "a");
+    yk_lane_run(bench.lane, bench.now_ms);
+    struct yk_job *reader = g_queue_peek_head(&bench.jobs);
+    struct answer *set = store(&bench, YK_MODE_SET, "a", "2", 0);
+    struct answer *appended = store(&bench, YK_MODE_APPEND, "a", "3", 0);
+    yk_lane_run(bench.lane, bench.now_ms);
+    run_job(&bench, reader);
+    g_assert_cmpuint(got->n_done, ==, 0);
+    pump(&bench);
+    g_assert_cmpuint(set->result, ==, YK_OK);
+    g_assert_cmpuint(appended->result, ==, YK_OK);
+    g_assert_cmpuint(got->result, ==, YK_OK);
+    g_assert_cmpstr(got->value->str, ==, "23"); /* it waited behind both */
+    assert_value(&bench, "a", "23");
+    bench_close(&bench);
+}
+
+/* -- Reads that write. -- */
+
+static struct answer *
+get_to_win(struct bench *bench, const char *key, uint32_t flags)
+{
+    return submit(bench, (struct yk_request){.op = YK_OP_GET,
+                                             .flags = YK_REQUEST_WIN | flags,
+                                             .key = yk_slice_of_text(key)});
+}
+
+static void
+test_win(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    store(&bench, YK_MODE_SET, "a", "1", 0);
+    pump(&bench);
+    struct answer *plain = get_to_win(&bench, "a", 0);
+    pump(&bench);
+    g_assert_cmpuint(plain->flags, ==, 0);
+    submit(&bench, (struct yk_request){.op = YK_OP_DELETE,
+                                       .flags = YK_REQUEST_INVALIDATE,
+                                       .key = yk_slice_of_text("a")});
+    pump(&bench);
+    struct answer *got[8];
+    int n_won = 0;
+    for (int i = 0; i < 8; i++) {
+        got[i] = get_to_win(&bench, "a", 0);
+        if (i == 4) {
+            pump(&bench);
+        }
+    }
+    pump(&bench);
+    for (int i = 0; i < 8; i++) {
+        g_assert_cmpuint(got[i]->result, ==, YK_OK);
+        g_assert_cmpstr(got[i]->value->str, ==, "1");
+        g_assert_true((got[i]->flags & YK_REPLY_STALE) != 0);
+        n_won += (got[i]->flags & YK_REPLY_WON) != 0 ? 1 : 0;
+        g_assert_true((got[i]->flags & (YK_REPLY_WON | YK_REPLY_TAKEN)) != 0);
+    }
+    g_assert_cmpint(n_won, ==, 1);
+    store(&bench, YK_MODE_SET, "a", "2", 0);
+    pump(&bench);
+    plain = get_to_win(&bench, "a", 0);
+    pump(&bench);
+    g_assert_cmpuint(plain->flags, ==, 0);
+    bench_close(&bench);
+}
+
+static void
+test_vivify(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    struct answer *got[] = {get_to_win(&bench, "a", YK_REQUEST_VIVIFY),
+                            get_to_win(&bench, "a", YK_REQUEST_VIVIFY)};
+    pump(&bench);
+    g_assert_cmpuint(got[0]->result, ==, YK_OK);
+    g_assert_cmpuint(got[0]->flags, ==, YK_REPLY_WON);
+    g_assert_cmpuint(got[1]->flags, ==, YK_REPLY_TAKEN);
+    assert_value(&bench, "a", "");
+    struct answer *touched =
+        submit(&bench, (struct yk_request){.op = YK_OP_GET,
+                                           .flags = YK_REQUEST_TOUCH,
+                                           .key = yk_slice_of_text("a"),
+                                           .expiry = {100, YK_EXPIRY_RELATIVE}});
+    pump(&bench);
+    g_assert_cmpint(touched->expiry_ms, ==, (int64_t)bench.now_ms + 100);
+    bench.now_ms += 100;
+    assert_value(&bench, "a", NULL);
+    bench_close(&bench);
+}
+
 static void
 add(const char *name, enum mode from, enum mode to, GTestDataFunc test)
 {
-    static const char *const names[] = {"inline", "prefix", "blocking", "async", "async-early"};
+    static const char *const names[] = {"inline",  "prefix", "blocking",
+                                        "readers", "async",  "async-early"};
     for (int mode = (int)from; mode <= (int)to; mode++) {
         g_autofree char *path = g_strdup_printf("/lane/%s/%s", names[mode], name);
         g_test_add_data_func(path, GINT_TO_POINTER(mode), test);
@@ -1178,5 +1563,16 @@ main(int argc, char **argv)
     add("no-room", MODE_INLINE, MODE_PREFIX, test_no_room);
     add("reads-committed", 0, N_MODES - 1, test_reads_committed);
     add("stats", 0, N_MODES - 1, test_stats);
+    add("flush-kept", MODE_PREFIX, N_MODES - 1, test_flush_kept);
+    add("flush-while-down", MODE_PREFIX, N_MODES - 1, test_flush_while_down);
+    add("flush-refused", MODE_READERS, MODE_READERS, test_flush_refused);
+    add("marks-damaged", MODE_PREFIX, N_MODES - 1, test_marks_damaged);
+    add("shut", 0, N_MODES - 1, test_shut);
+    add("full", MODE_READERS, MODE_READERS, test_full);
+    add("sync", MODE_READERS, MODE_READERS, test_sync);
+    add("read-beside", MODE_READERS, MODE_READERS, test_read_beside);
+    add("read-overtaken", MODE_READERS, MODE_READERS, test_read_overtaken);
+    add("win", 0, N_MODES - 1, test_win);
+    add("vivify", 0, N_MODES - 1, test_vivify);
     return g_test_run();
 }

@@ -9,12 +9,13 @@
 
 #include <glib.h>
 
+#include "frontends/memcached/base64.h"
 #include "frontends/memcached/parse.h"
 #include "tests/lib/fake_core.h"
 
 extern const struct yk_plugin memcached_LTX_yk_plugin;
 
-#define SPLIT_SIZE_MAX 8192u /* inputs up to here are split at every point */
+#define SPLIT_SIZE_MAX  8192u /* inputs up to here are split at every point */
 #define N_RANDOM_SPLITS 64
 
 /* -- Transcripts. -- */
@@ -135,10 +136,17 @@ transcript_line(struct transcript *transcript, const char *line, uint32_t number
     switch (line[0]) {
     case '\0':
     case '#':
-    case '!': return;
-    case '>': add_text(transcript_step(transcript, '>', number)->sent, text); return;
-    case '<': add_text(transcript_step(transcript, '<', number)->expected, text); return;
-    case '=': transcript_step(transcript, '=', number)->is_closed = true; return;
+    case '!':
+        return;
+    case '>':
+        add_text(transcript_step(transcript, '>', number)->sent, text);
+        return;
+    case '<':
+        add_text(transcript_step(transcript, '<', number)->expected, text);
+        return;
+    case '=':
+        transcript_step(transcript, '=', number)->is_closed = true;
+        return;
     case '~':
         transcript_step(transcript, '~', number)->pause_ms = g_ascii_strtoull(text, NULL, 10);
         return;
@@ -509,6 +517,40 @@ test_line(void)
     g_assert_false(line.has_odd);
 }
 
+/* Every length, there and back; what is no base64 is refused. */
+static void
+test_base64(void)
+{
+    static const char *const bad[] = {
+        "",         "a",    "ab",   "abc",   "=",    "====", "a===",  "YQ=",
+        "YQ==YQ==", "Y=Q=", "YW=j", "YWJj=", "Y*==", "YQ=A", "YWJ\n", "\xff\xff=="};
+    uint8_t bytes[YK_MC_KEY_SIZE_MAX], text[YK_MC_BASE64_SIZE(YK_MC_KEY_SIZE_MAX)];
+    size_t size;
+    for (size_t n = 1; n <= sizeof(bytes); n++) {
+        for (size_t i = 0; i < n; i++) {
+            bytes[i] = (uint8_t)(i * 37 + n);
+        }
+        g_autofree char *expected = g_base64_encode(bytes, n);
+        size_t n_text = (size_t)(yk_mc_base64_encode(yk_slice_of(bytes, n), text) - text);
+        g_assert_cmpmem(text, n_text, expected, strlen(expected));
+        g_assert_true(yk_mc_base64_decode(yk_slice_of(text, n_text), text, &size));
+        g_assert_cmpmem(text, size, bytes, n);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        g_assert_false(yk_mc_base64_decode(yk_slice_of_text(bad[i]), text, &size));
+    }
+}
+
+static void
+test_words(void)
+{
+    struct yk_slice words = yk_slice_of_text("  v  O1 k "), word;
+    g_assert_true(yk_mc_next_word(&words, &word) && yk_mc_word_is(word, "v"));
+    g_assert_true(yk_mc_next_word(&words, &word) && yk_mc_word_is(word, "O1"));
+    g_assert_true(yk_mc_next_word(&words, &word) && yk_mc_word_is(word, "k"));
+    g_assert_false(yk_mc_next_word(&words, &word));
+}
+
 /* -- One command at a time. -- */
 
 /* Sends text to a new connection and requires this answer. */
@@ -566,6 +608,14 @@ test_results(void)
         {"shutdown\r\n", YK_EDENIED, "ERROR: shutdown not enabled\r\n"},
         {"shutdown\r\n", YK_EBUSY, "SERVER_ERROR busy, try again\r\n"},
         {"get k\r\n", (enum yk_err)999, "SERVER_ERROR unknown error\r\n"},
+        {"mg k v q\r\n", YK_ETIMEDOUT, "SERVER_ERROR no answer in time\r\n"},
+        {"mg k T0\r\n", YK_EREADONLY, "SERVER_ERROR read only\r\n"},
+        {"me k\r\n", YK_EBUSY, "SERVER_ERROR busy, try again\r\n"},
+        {"ms k 1 q\r\nx\r\n", YK_EIO, OUTCOME},
+        {"ms k 1 q\r\nx\r\n", YK_ENOMEM, "SERVER_ERROR out of memory storing object\r\n"},
+        {"ms k 1 MA\r\nx\r\n", YK_ETOOLARGE, "SERVER_ERROR object too large for cache\r\n"},
+        {"md k q\r\n", YK_EREADONLY, "SERVER_ERROR read only\r\n"},
+        {"ma k v q\r\n", YK_EUNKNOWN, OUTCOME},
     };
     struct fake_core *core = core_new();
     fake_core_option(core, "allow_shutdown", "yes");
@@ -779,6 +829,8 @@ test_outbox_failures(void)
     static const char input[] =
         "set k 0 0 1\r\n5\r\nget k k\r\ngets k\r\nincr k 1\r\ntouch k 0\r\nstats\r\nstats foo\r\n"
         "stats reset\r\nlru_crawler metadump all\r\nstats cachedump 1 0\r\ncache_memlimit 64\r\n"
+        "mg k v k s t c f h l O1\r\nms a= 1 b k\r\nx\r\nms YQ== 1 b k c s O2\r\nx\r\n"
+        "ma k v k c t\r\nma k q\r\nme k\r\nme none\r\nmd k I k O3\r\nmg k v\r\nmn\r\nmg none\r\n"
         "delete k\r\ndelete k\r\nflush_all\r\nversion\r\nset k 0 0 x\r\n";
     struct fake_core *core = core_new();
     bool has_failed = true;
@@ -810,6 +862,14 @@ test_small_limits(void)
     check_answer(core, "append 0123456789 0 0 1\r\ne\r\n",
                  "SERVER_ERROR object too large for cache\r\n");
     check_answer(core, "stats 0123456789a\r\n", "ERROR\r\n");
+    check_answer(core, "mg 0123456789 v\r\nmg MDEyMzQ1Njc4OQ== b v k\r\n",
+                 "VA 4\r\nabcd\r\nVA 4 kMDEyMzQ1Njc4OQ== b\r\nabcd\r\n");
+    check_answer(core, "mg 0123456789a v\r\nmg MDEyMzQ1Njc4OWE= b\r\n",
+                 "CLIENT_ERROR bad command line format\r\n"
+                 "CLIENT_ERROR bad command line format\r\n");
+    check_answer(core, "ms 0123456789a 1\r\nx\r\nms k 5 q\r\nabcde\r\nmn\r\n",
+                 "CLIENT_ERROR bad command line format\r\n"
+                 "SERVER_ERROR object too large for cache\r\nMN\r\n");
     fake_core_free(core);
 }
 
@@ -832,6 +892,43 @@ test_times(void)
     g_assert_cmpuint(core->flush_at_ms, ==, 253402300799000);
     check_answer(core, "get k\r\nflush_all 2592001\r\nget k\r\n",
                  "VALUE k 0 1\r\nx\r\nEND\r\nOK\r\nEND\r\n");
+    fake_core_free(core);
+}
+
+/* What the meta commands show of times: rounded up where it is left, down where it has passed. */
+static void
+test_meta_times(void)
+{
+    struct fake_core *core = core_new();
+    check_answer(core, "ms k 1 T100\r\nx\r\nmg k t\r\n", "HD\r\nHD t100\r\n");
+    core->now_ms += 98001;
+    check_answer(core, "mg k t l h\r\nmg k l h\r\n", "HD t2 l98 h1\r\nHD l0 h1\r\n");
+    core->now_ms += 999;
+    check_answer(core, "mg k t\r\nme k\r\n",
+                 "HD t1\r\nME k exp=1 la=0 cas=1 fetch=yes cls=1 size=2\r\n");
+    core->now_ms += 999;
+    check_answer(core, "mg k t\r\n", "HD t1\r\n");
+    core->now_ms += 1;
+    check_answer(core, "mg k t\r\n", "EN\r\n");
+    check_answer(core, "ms k 1 T-1\r\nx\r\nmg k t N-1\r\nmg k\r\n", "HD\r\nHD t0 W\r\nEN\r\n");
+    check_answer(core, "ms k 1\r\nx\r\nmg k t T-1 v\r\nmg k\r\n", "HD\r\nVA 1 t0\r\nx\r\nEN\r\n");
+    fake_core_free(core);
+}
+
+/* A decoded key needs memory; where there is none, the command says so and did nothing. */
+static void
+test_meta_no_memory(void)
+{
+    struct fake_core *core = core_new();
+    core->inbox_alloc_fails = true;
+    check_answer(
+        core,
+        "ms YQ== 1 b q\r\nx\r\nmg YQ== b q\r\nmd YQ== b q\r\nma YQ== b N0 q\r\nme YQ== b\r\n"
+        "ms k 1\r\nx\r\n",
+        "SERVER_ERROR out of memory\r\nSERVER_ERROR out of memory\r\n"
+        "SERVER_ERROR out of memory\r\nSERVER_ERROR out of memory\r\n"
+        "SERVER_ERROR out of memory\r\nHD\r\n");
+    g_assert_cmpuint(core->n_records, ==, 1);
     fake_core_free(core);
 }
 
@@ -859,6 +956,9 @@ test_streams(void)
         "ITEM \xff~ [1 b; 0 s]\r\nITEM b/c [3 b; 1700001000 s]\r\nITEM c [0 b; 0 s]\r\nEND\r\n"
         "ITEM \xff~ [1 b; 0 s]\r\nITEM b/c [3 b; 1700001000 s]\r\nEND\r\n"
         "ITEM \xff~ [1 b; 0 s]\r\nEND\r\n");
+    fake_core_reset(core);
+    check_answer(core, "ms ICUKfw== 1 b\r\nx\r\nstats cachedump 1 0\r\n",
+                 "HD\r\nITEM %20%25%0A%7F [1 b; 0 s]\r\nEND\r\n");
     fake_core_free(core);
 }
 
@@ -988,6 +1088,10 @@ main(int argc, char **argv)
     g_test_add_func("/memcached/parse/numbers", test_numbers);
     g_test_add_func("/memcached/parse/classes", test_classes);
     g_test_add_func("/memcached/parse/line", test_line);
+    g_test_add_func("/memcached/parse/base64", test_base64);
+    g_test_add_func("/memcached/parse/words", test_words);
+    g_test_add_func("/memcached/meta/times", test_meta_times);
+    g_test_add_func("/memcached/meta/no_memory", test_meta_no_memory);
     g_test_add_func("/memcached/plugin", test_plugin);
     g_test_add_func("/memcached/no_memory", test_no_memory);
     g_test_add_func("/memcached/idle_timeout", test_idle_timeout);

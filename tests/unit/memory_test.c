@@ -44,8 +44,16 @@ no_log(void *arg, enum yk_log_level level, const char *from, const char *line)
 {
 }
 
+static uint64_t clock_ms = 5000;
+
+static uint64_t
+read_clock(void *arg)
+{
+    return clock_ms;
+}
+
 static const struct yk_world world = {
-    .log = no_log, .resize = heap_resize, .release = heap_release};
+    .now_ms = read_clock, .log = no_log, .resize = heap_resize, .release = heap_release};
 
 /* -- Engines. -- */
 
@@ -752,6 +760,38 @@ test_alloc_put(void)
     }
 }
 
+/* -- Hints. -- */
+
+static void
+assert_hint(struct bench *bench, bool was_hit, uint64_t last_access_ms)
+{
+    struct yk_key key = key_of("k", 0);
+    struct yk_hint hint = {.struct_size = sizeof(hint)};
+    g_assert_cmpint(bench->ops->hint(bench->lanes[0], &key, &hint), ==, YK_OK);
+    g_assert_cmpint(hint.was_hit != 0, ==, was_hit);
+    g_assert_cmpuint(hint.last_access_ms, ==, last_access_ms);
+}
+
+static void
+test_hint(void)
+{
+    struct bench bench;
+    struct yk_key key = key_of("k", 0);
+    struct yk_hint hint = {.struct_size = sizeof(hint)};
+    bench_open(&bench, 0, 1, false);
+    g_assert_cmpint(bench.ops->hint(bench.lanes[0], &key, &hint), ==, YK_ENOTFOUND);
+    g_assert_cmpint(put(&bench, "k", "v"), ==, YK_OK);
+    clock_ms = 7999;
+    assert_hint(&bench, false, 5000);
+    assert_value(&bench, key, "v");
+    clock_ms = 9000;
+    assert_hint(&bench, true, 7000);
+    g_assert_cmpint(put(&bench, "k", "w"), ==, YK_OK);
+    assert_hint(&bench, false, 9000);
+    clock_ms = 5000;
+    bench_done(&bench);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -776,6 +816,7 @@ main(int argc, char **argv)
     g_test_add_data_func("/memory/lower/64", GUINT_TO_POINTER(64), test_lower);
     g_test_add_func("/memory/lower/refuses", test_lower_refuses);
     g_test_add_func("/memory/too-small", test_too_small);
+    g_test_add_func("/memory/hint", test_hint);
     g_test_add_func("/memory/alloc/open", test_alloc_open);
     g_test_add_func("/memory/alloc/put", test_alloc_put);
     return g_test_run();

@@ -9,6 +9,7 @@
 
 #include "core/store/budget.h"
 #include "core/store/decide.h"
+#include "core/store/op.h"
 #include "core/store/scan.h"
 
 /* -- Records. -- */
@@ -179,6 +180,8 @@ static const struct decision_case decision_cases[] = {
     {"add", NULL, "x", "", {0}, 0, 0, YK_OK, "x", 0, 0},
     {"add", "a", "x", "", {0}, 0, 0, YK_ENOTSTORED, "a", 0, 0},
     {"add", NULL, "x", "", FOR(-1), 0, 0, YK_OK, NULL, 1, 0},
+    {"add", NULL, "x", "c", {0}, 0, 0, YK_OK, "x", 0, 0},
+    {"add", "a", "x", "C", {0}, 0, 0, YK_ENOTSTORED, "a", 0, 0},
     {"replace", NULL, "x", "", {0}, 0, 0, YK_ENOTSTORED, NULL, 0, 0},
     {"replace", "a", "x", "", {0}, 0, 0, YK_OK, "x", 0, 0},
     {"replace", "a", "x", "C", {0}, 0, 0, YK_EEXISTS, "a", 0, 0},
@@ -186,6 +189,10 @@ static const struct decision_case decision_cases[] = {
     {"append", "a", "x", "", FOR(10), 0, 0, YK_OK, "ax", KEEP, 0},
     {"append", "a", "", "", {0}, 0, 0, YK_OK, "a", KEEP, 0},
     {"append", "a", "x", "C", {0}, 0, 0, YK_EEXISTS, "a", 0, 0},
+    {"append", NULL, "x", "c", {0}, 0, 0, YK_ENOTSTORED, NULL, 0, 0},
+    {"append", NULL, "x", "v", FOR(10), 0, 0, YK_OK, "x", NOW_MS + 10, 0},
+    {"append", NULL, "x", "cv", FOR(-1), 0, 0, YK_OK, NULL, 1, 0},
+    {"append", "a", "x", "vn", FOR(10), 0, 0, YK_OK, "ax", KEEP, 0},
     {"append",
      "01234567890123456789",
      "01234",
@@ -209,6 +216,7 @@ static const struct decision_case decision_cases[] = {
      0,
      0},
     {"prepend", NULL, "x", "", {0}, 0, 0, YK_ENOTSTORED, NULL, 0, 0},
+    {"prepend", NULL, "x", "v", {0}, 0, 0, YK_OK, "x", 0, 0},
     {"prepend", "a", "x", "", {0}, 0, 0, YK_OK, "xa", KEEP, 0},
     {"prepend", "", "x", "c", {0}, 0, 0, YK_OK, "x", KEEP, 0},
     {"incr", NULL, "", "", {0}, 1, 0, YK_ENOTFOUND, NULL, 0, 0},
@@ -261,6 +269,9 @@ static const struct decision_case decision_cases[] = {
     {"incr", NULL, "", "v", FOR(-1), 1, 12, YK_OK, NULL, 1, 12},
     {"incr", NULL, "", "v", {0}, 1, UINT64_MAX, YK_OK, MAX_TEXT, 0, UINT64_MAX},
     {"incr", "1", "", "v", FOR(10), 1, 12, YK_OK, "2", KEEP, 2},
+    {"incr", NULL, "", "cv", FOR(10), 1, 12, YK_OK, "12", NOW_MS + 10, 12},
+    {"incr", NULL, "", "c", {0}, 1, 0, YK_ENOTFOUND, NULL, 0, 0},
+    {"incr", "1", "", "cn", {0}, 1, 0, YK_OK, "2", KEEP, 2},
     {"decr", "5", "", "", {0}, 3, 0, YK_OK, "2", KEEP, 2},
     {"decr", "5", "", "", {0}, 5, 0, YK_OK, "0", KEEP, 0},
     {"decr", "5", "", "", {0}, UINT64_MAX, 0, YK_OK, "0", KEEP, 0},
@@ -332,9 +343,15 @@ check_left(const struct decision_case *c, const struct yk_decision *decision)
                      keeps || strcmp(c->op, "touch") == 0 ? 5
                      : strcmp(c->op, "incr") == 0         ? 0
                                                           : 6);
-    g_assert_cmpuint(decision->record.marks, ==, 0);
-    g_assert_cmpuint(decision->record.cas, ==, strchr(c->options, 'n') != NULL ? 99 : 0);
-    g_assert_cmpuint(decision->number, ==, c->number);
+    bool is_touch = strcmp(c->op, "touch") == 0;
+    bool is_arith = strcmp(c->op, "incr") == 0 || strcmp(c->op, "decr") == 0;
+    bool keeps_marks = is_touch || (is_arith && c->old != NULL);
+    g_assert_cmpuint(decision->record.marks, ==, keeps_marks ? YK_RECORD_STALE | YK_RECORD_WON : 0);
+    g_assert_cmpuint(decision->record.cas, ==,
+                     strchr(c->options, 'n') != NULL ? 99
+                     : is_touch                      ? 7
+                                                     : 0);
+    g_assert_cmpuint(decision->number, ==, is_touch || is_arith ? c->number : left->len);
 }
 
 static void
@@ -374,6 +391,246 @@ test_decide_cas(void)
     request.cas = 1234;
     yk_decide(&request, &old, NOW_MS, 25, &decision);
     g_assert_cmpint(decision.result, ==, YK_OK);
+}
+
+/* What is agreed upon by marks. The record there has version 7, client flags 5 and the value "old";
+ * the request cas 8 or as said, new cas 99, client flags 6 and the value "new". */
+struct mark_case {
+    enum yk_opcode op;
+    uint32_t mode, flags; /* enum yk_request_flags */
+    bool has_old;
+    uint32_t old_marks;
+    struct yk_ttl ttl; /* expiry, vivify and recache */
+    uint64_t cas;
+    uint32_t reply_flags;
+    bool is_change;
+    uint32_t marks; /* after it, as what follows */
+    int64_t expiry_ms;
+    uint64_t shown_cas; /* 0: the new version */
+    const char *value;
+};
+
+#define STALE YK_RECORD_STALE
+#define WON   YK_RECORD_WON
+#define IS_X  YK_REPLY_STALE
+#define IS_W  YK_REPLY_WON
+#define IS_Z  YK_REPLY_TAKEN
+#define GET   YK_OP_GET, 0
+#define Q(x)  YK_REQUEST_##x
+
+static const struct mark_case mark_cases[] = {
+    {GET, 0, true, 0, {0}, 0, 0, false, 0, FAR_MS, 7, "old"},
+    {GET, Q(WIN), true, 0, {0}, 0, 0, false, 0, FAR_MS, 7, "old"},
+    {GET, 0, true, STALE, {0}, 0, IS_X, false, STALE, FAR_MS, 7, "old"},
+    {GET, Q(WIN), true, STALE, {0}, 0, IS_X | IS_W, true, STALE | WON, FAR_MS, 7, "old"},
+    {GET, Q(WIN), true, STALE | WON, {0}, 0, IS_X | IS_Z, false, STALE | WON, FAR_MS, 7, "old"},
+    {GET, Q(WIN), true, WON, {0}, 0, IS_Z, false, WON, FAR_MS, 7, "old"},
+    {GET, Q(RECACHE), true, 0, FOR(6000), 0, IS_W, true, WON, FAR_MS, 7, "old"},
+    {GET, Q(RECACHE), true, 0, FOR(5000), 0, 0, false, 0, FAR_MS, 7, "old"},
+    {GET, Q(RECACHE), true, WON, FOR(6000), 0, IS_Z, false, WON, FAR_MS, 7, "old"},
+    {GET, Q(RECACHE), true, 0, {0}, 0, 0, false, 0, FAR_MS, 7, "old"},
+    {GET, Q(RECACHE), true, 0, FOR(-1), 0, 0, false, 0, FAR_MS, 7, "old"},
+    {GET, Q(TOUCH), true, STALE, FOR(10), 0, IS_X, true, STALE, NOW_MS + 10, 7, "old"},
+    {GET, Q(TOUCH), true, 0, FOR(5000), 0, 0, false, 0, FAR_MS, 7, "old"},
+    {GET, Q(TOUCH) | Q(NEW_CAS), true, 0, {0}, 0, 0, true, 0, 0, 7, "old"},
+    {GET, Q(TOUCH) | Q(RECACHE), true, 0, FOR(9000), 0, IS_W, true, WON, NOW_MS + 9000, 7, "old"},
+    {GET, Q(TOUCH), true, 0, FOR(-1), 0, 0, true, 0, 1, 7, "old"},
+    {GET, Q(VIVIFY), false, 0, FOR(10), 0, IS_W, true, WON, NOW_MS + 10, 0, ""},
+    {GET, Q(VIVIFY) | Q(NEW_CAS), false, 0, {0}, 0, IS_W, true, WON, 0, 99, ""},
+    {GET, Q(VIVIFY) | Q(WIN), true, WON, FOR(10), 0, IS_Z, false, WON, FAR_MS, 7, "old"},
+    {YK_OP_STORE,
+     YK_MODE_SET,
+     Q(CAS) | Q(INVALIDATE),
+     true,
+     0,
+     {0},
+     6,
+     0,
+     true,
+     STALE,
+     FAR_MS,
+     0,
+     "new"},
+    {YK_OP_STORE, YK_MODE_SET, Q(CAS) | Q(INVALIDATE), true, WON, FOR(10), 6, 0, true, STALE | WON,
+     FAR_MS, 0, "new"},
+    {YK_OP_STORE,
+     YK_MODE_REPLACE,
+     Q(CAS) | Q(INVALIDATE) | Q(NEW_CAS),
+     true,
+     0,
+     {0},
+     6,
+     0,
+     true,
+     STALE,
+     FAR_MS,
+     99,
+     "new"},
+    {YK_OP_STORE,
+     YK_MODE_SET,
+     Q(CAS) | Q(INVALIDATE),
+     true,
+     STALE,
+     {0},
+     7,
+     0,
+     true,
+     0,
+     0,
+     0,
+     "new"},
+    {YK_OP_STORE, YK_MODE_SET, Q(INVALIDATE), true, STALE | WON, {0}, 0, 0, true, 0, 0, 0, "new"},
+    {YK_OP_DELETE, 0, Q(INVALIDATE), true, WON, FOR(10), 0, 0, true, STALE, FAR_MS, 0, "old"},
+    {YK_OP_DELETE, 0, Q(INVALIDATE) | Q(TOUCH), true, 0, FOR(10), 0, 0, true, STALE, NOW_MS + 10, 0,
+     "old"},
+    {YK_OP_DELETE,
+     0,
+     Q(INVALIDATE) | Q(NEW_CAS),
+     true,
+     0,
+     {0},
+     0,
+     0,
+     true,
+     STALE,
+     FAR_MS,
+     99,
+     "old"},
+    {YK_OP_DELETE, 0, Q(DROP_VALUE), true, STALE, {0}, 0, 0, true, 0, 0, 7, ""},
+    {YK_OP_DELETE, 0, Q(DROP_VALUE) | Q(TOUCH), true, WON, FOR(10), 0, 0, true, 0, NOW_MS + 10, 7,
+     ""},
+    {YK_OP_DELETE, 0, Q(DROP_VALUE) | Q(INVALIDATE), true, WON, {0}, 0, 0, true, STALE, 0, 0, ""},
+    {YK_OP_TOUCH, 0, 0, true, STALE | WON, FOR(10), 0, 0, true, STALE | WON, NOW_MS + 10, 7, "old"},
+};
+
+static void
+check_marked(const struct mark_case *c, const struct yk_decision *decision)
+{
+    g_autoptr(GString) value = g_string_new(NULL);
+    for (int i = 0; i < 2; i++) {
+        g_string_append_len(value, decision->parts[i].data, (gssize)decision->parts[i].size);
+    }
+    g_assert_cmpstr(value->str, ==, c->value);
+    g_assert_cmpuint(decision->record.marks, ==, c->marks);
+    g_assert_cmpint(decision->record.expiry_ms, ==, c->expiry_ms);
+    g_assert_cmpuint(decision->record.cas, ==, c->shown_cas);
+}
+
+static void
+test_decide_marks(void)
+{
+    for (size_t i = 0; i < G_N_ELEMENTS(mark_cases); i++) {
+        const struct mark_case *c = &mark_cases[i];
+        struct yk_request request = {.op = (uint16_t)c->op,
+                                     .mode = (uint16_t)c->mode,
+                                     .flags = c->flags,
+                                     .client_flags = 6,
+                                     .value = yk_slice_of("new", 3),
+                                     .cas = c->cas,
+                                     .new_cas = 99,
+                                     .expiry = c->ttl,
+                                     .vivify = c->ttl,
+                                     .recache = c->ttl};
+        struct yk_record old = {.version = 7,
+                                .expiry_ms = FAR_MS,
+                                .client_flags = 5,
+                                .marks = c->old_marks,
+                                .value = yk_slice_of("old", 3)};
+        struct yk_decision decision;
+        g_test_message("case %zu", i);
+        yk_decide(&request, c->has_old ? &old : NULL, NOW_MS, 25, &decision);
+        g_assert_cmpint(decision.result, ==, YK_OK);
+        g_assert_true(decision.is_change == c->is_change);
+        g_assert_cmpuint(decision.reply_flags, ==, c->reply_flags);
+        g_assert_true(decision.is_delete == (c->is_change && c->expiry_ms == 1));
+        g_assert_true(yk_decide_needs_old(&request) || c->flags == Q(INVALIDATE));
+        check_marked(c, &decision);
+    }
+}
+
+/* What marks do not help: a newer cas, none, and a record that is not there. */
+static void
+test_decide_marks_refused(void)
+{
+    static const struct {
+        uint32_t op, mode, flags;
+        uint64_t cas;
+        bool has_old;
+        enum yk_err result;
+    } cases[] = {
+        {GET, 0, 0, false, YK_ENOTFOUND},
+        {GET, Q(WIN) | Q(RECACHE) | Q(TOUCH), 0, false, YK_ENOTFOUND},
+        {YK_OP_STORE, YK_MODE_SET, Q(CAS) | Q(INVALIDATE), 8, true, YK_EEXISTS},
+        {YK_OP_STORE, YK_MODE_SET, Q(CAS) | Q(INVALIDATE), 0, true, YK_EEXISTS},
+        {YK_OP_STORE, YK_MODE_APPEND, Q(CAS) | Q(INVALIDATE), 6, true, YK_EEXISTS},
+        {YK_OP_STORE, YK_MODE_SET, Q(CAS) | Q(INVALIDATE), 6, false, YK_ENOTFOUND},
+        {YK_OP_DELETE, 0, Q(INVALIDATE) | Q(CAS), 6, true, YK_EEXISTS},
+        {YK_OP_DELETE, 0, Q(INVALIDATE) | Q(DROP_VALUE), 0, false, YK_ENOTFOUND},
+        {YK_OP_ARITH, YK_MODE_INCR, Q(TOUCH), 0, false, YK_ENOTFOUND},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct yk_request request = {.op = (uint16_t)cases[i].op,
+                                     .mode = (uint16_t)cases[i].mode,
+                                     .flags = cases[i].flags,
+                                     .cas = cases[i].cas};
+        struct yk_record old = {.version = 7, .value = yk_slice_of("old", 3)};
+        struct yk_decision decision;
+        yk_decide(&request, cases[i].has_old ? &old : NULL, NOW_MS, 25, &decision);
+        g_assert_cmpint(decision.result, ==, cases[i].result);
+        g_assert_false(decision.is_change);
+    }
+}
+
+/* A record that was stored under a larger limit is still marked and touched. */
+static void
+test_decide_large_old(void)
+{
+    struct yk_record old = {
+        .version = 7, .marks = YK_RECORD_STALE, .value = yk_slice_of("0123456789", 10)};
+    struct yk_request request = {.op = YK_OP_GET, .flags = YK_REQUEST_WIN};
+    struct yk_decision decision;
+    yk_decide(&request, &old, NOW_MS, 5, &decision);
+    g_assert_cmpint(decision.result, ==, YK_OK);
+    g_assert_true(decision.is_change);
+}
+
+/* An incr may name the client's own CAS, and set a new expiry. */
+static void
+test_decide_arith_touch(void)
+{
+    struct yk_record old = {
+        .version = 7, .cas = 3, .expiry_ms = FAR_MS, .value = yk_slice_of("5", 1)};
+    struct yk_request request = {.op = YK_OP_ARITH,
+                                 .mode = YK_MODE_INCR,
+                                 .flags = YK_REQUEST_TOUCH | YK_REQUEST_CAS,
+                                 .cas = 3,
+                                 .delta = 1,
+                                 .expiry = FOR(10)};
+    struct yk_decision decision;
+    yk_decide(&request, &old, NOW_MS, 25, &decision);
+    g_assert_cmpint(decision.result, ==, YK_OK);
+    g_assert_cmpint(decision.record.expiry_ms, ==, NOW_MS + 10);
+    g_assert_cmpuint(decision.record.cas, ==, 0);
+}
+
+/* Which operations a lane must take as writes from the start. */
+static void
+test_is_write(void)
+{
+    static const struct {
+        uint32_t op, flags;
+        bool is_write;
+    } cases[] = {
+        {YK_OP_GET, 0, false},         {YK_OP_GET, Q(WIN) | Q(HINT) | Q(VALUE), false},
+        {YK_OP_GET, Q(TOUCH), true},   {YK_OP_GET, Q(VIVIFY), true},
+        {YK_OP_GET, Q(RECACHE), true}, {YK_OP_STORE, 0, true},
+        {YK_OP_FLUSH, 0, false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct yk_op op = {.request = {.op = (uint16_t)cases[i].op, .flags = cases[i].flags}};
+        g_assert_true(yk_op_is_write(&op) == cases[i].is_write);
+        g_assert_true(yk_op_has_key(&op) == (cases[i].op != YK_OP_FLUSH));
+    }
 }
 
 /* -- Chunks and figures. -- */
@@ -865,6 +1122,11 @@ main(int argc, char **argv)
     g_test_add_func("/store/record/cut", test_record_cut);
     g_test_add_func("/store/decide/table", test_decide);
     g_test_add_func("/store/decide/cas", test_decide_cas);
+    g_test_add_func("/store/decide/marks", test_decide_marks);
+    g_test_add_func("/store/decide/marks_refused", test_decide_marks_refused);
+    g_test_add_func("/store/decide/large_old", test_decide_large_old);
+    g_test_add_func("/store/decide/arith_touch", test_decide_arith_touch);
+    g_test_add_func("/store/is_write", test_is_write);
     g_test_add_data_func("/store/chunk/names", NULL, test_chunk);
     g_test_add_data_func("/store/chunk/values", "", test_chunk);
     g_test_add_func("/store/chunk/large", test_chunk_large);
