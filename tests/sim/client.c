@@ -212,6 +212,10 @@ make_command(struct client *client, int64_t now_us, GByteArray *to)
     struct command *command = g_new0(struct command, 1);
     bool is_quiet = client->config.uses_noreply && below(client, 6) == 0;
     uint64_t shape = below(client, 100);
+    if (client->config.uses_flush && client->n_sent + 1 == client->config.n_commands &&
+        below(client, 2) == 0) {
+        shape = 99; /* what a restart must not bring back */
+    }
     if (shape < 45) {
         is_quiet = false;
         make_get(client, command, now_us, to);
