@@ -8,7 +8,7 @@
 
 /* libmemcached fails at a version whose first number is 0, and clients ask it for what they may
  * use: so the line begins with the version of memcached whose protocol this is. */
-#define VERSION_LINE "VERSION 1.6.18-yakumo-" PACKAGE_VERSION "\r\n"
+#define VERSION_LINE "VERSION " YK_MC_VERSION "\r\n"
 
 #define MEMLIMIT_MIN_MB 8 /* memcached's own bound */
 #define MB_SHIFT 20
@@ -61,9 +61,8 @@ yk_mc_take_verbosity(struct yk_mc_feed *feed, const struct yk_mc_command *comman
     return yk_mc_say_unless(feed, yk_mc_is_silent(line), is_good ? YK_MC_OK : YK_MC_BAD_LINE);
 }
 
-/* Milliseconds from now until a flush: a time in the past, and none, is now. */
-static int64_t
-flush_delay_ms(const struct yk_mc_feed *feed, int64_t seconds)
+int64_t
+yk_mc_flush_delay_ms(const struct yk_mc_feed *feed, int64_t seconds)
 {
     const struct yk_host *host = feed->session->frontend->host;
     struct yk_ttl ttl = yk_mc_expiry(seconds);
@@ -91,7 +90,7 @@ yk_mc_take_flush_all(struct yk_mc_feed *feed, const struct yk_mc_command *comman
     }
     request->flags |= YK_REQUEST_BARRIER;
     request->expiry.kind = YK_EXPIRY_RELATIVE;
-    request->expiry.ms = flush_delay_ms(feed, seconds);
+    request->expiry.ms = yk_mc_flush_delay_ms(feed, seconds);
     return yk_mc_submit(feed, request);
 }
 

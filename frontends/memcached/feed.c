@@ -3,6 +3,7 @@
  * at again. */
 #include <config.h>
 
+#include "frontends/memcached/binary.h"
 #include "frontends/memcached/memcached.h"
 
 static const struct yk_mc_command commands[] = {
@@ -175,8 +176,18 @@ feed_swallow(struct yk_mc_feed *feed)
     feed->used += n;
     session->swallow_size -= n;
     if (session->swallow_size == 0) {
-        session->state = YK_MC_STATE_LINE;
+        session->state = session->is_binary ? YK_MC_STATE_FRAME : YK_MC_STATE_LINE;
     }
+    return YK_MC_STEP_NEXT;
+}
+
+/* The first byte says which protocol the connection speaks, as in memcached. */
+static enum yk_mc_step
+feed_begin(struct yk_mc_feed *feed)
+{
+    struct yk_mc_session *session = feed->session;
+    session->is_binary = feed->bytes[feed->used] == YK_MC_BINARY_REQUEST;
+    session->state = session->is_binary ? YK_MC_STATE_FRAME : YK_MC_STATE_LINE;
     return YK_MC_STEP_NEXT;
 }
 
@@ -188,6 +199,8 @@ feed_step(struct yk_mc_feed *feed)
     case YK_MC_STATE_KEYS: return yk_mc_take_keys(feed);
     case YK_MC_STATE_SKIP: return feed_skip(feed);
     case YK_MC_STATE_SWALLOW: return feed_swallow(feed);
+    case YK_MC_STATE_BEGIN: return feed_begin(feed);
+    case YK_MC_STATE_FRAME: return yk_mc_take_frame(feed);
     default: feed->used = feed->size; return YK_MC_STEP_NEXT;
     }
 }

@@ -1,7 +1,8 @@
-/* The memcached text protocol as a frontend: its options, and the life of its instances and
+/* The memcached protocols as a frontend: its options, and the life of its instances and
  * sessions. */
 #include <config.h>
 
+#include "frontends/memcached/binary.h"
 #include "frontends/memcached/memcached.h"
 
 static const struct yk_option options[] = {
@@ -17,12 +18,19 @@ static const struct yk_option options[] = {
 };
 
 static const char details[] =
-    "Speaks the text protocol of memcached 1.6, so that its clients need no change: get, gets, "
-    "gat, gats, set, add, replace, append, prepend, cas, incr, decr, delete, touch, flush_all, "
-    "stats, version, verbosity, quit, shutdown, cache_memlimit and lru_crawler metadump.\n"
+    "Speaks the protocols of memcached 1.6, so that its clients need no change. The text protocol: "
+    "get, gets, gat, gats, set, add, replace, append, prepend, cas, incr, decr, delete, touch, "
+    "flush_all, stats, version, verbosity, quit, shutdown, cache_memlimit and lru_crawler "
+    "metadump. The meta commands: mg, ms, md, ma, me and mn with all their flags. The binary "
+    "protocol: every command but those of SASL. A connection whose first byte is 0x80 speaks the "
+    "binary protocol, any other the text protocol and the meta commands, in any mixture.\n"
     "\n"
-    "Keys have up to 250 bytes, none of them a space, CR, LF or NUL. The CAS unique of a record is "
-    "its version. Commands that tune the slabs and lists of memcached are answered and have no "
+    "Keys have up to 250 bytes; on a line none of them is a space, CR, LF or NUL, but meta "
+    "commands "
+    "take other keys as base64 and the binary protocol takes any. The CAS unique of a record is "
+    "its "
+    "version, unless a client gave it one. Commands that tune the slabs and lists of memcached are "
+    "answered and have no "
     "effect. Each command and each difference from memcached stands in PROTOCOL.md of this plugin.";
 
 static enum yk_err
@@ -64,11 +72,13 @@ memcached_destroy(void *self)
     }
 }
 
-/* Every command begins with a small letter; a space before it is served, but not recognized. */
+/* Every command begins with a small letter, or with the first byte of a binary request; a space
+ * before it is served, but not recognized. */
 static enum yk_probe
 memcached_probe(void *self, const uint8_t *bytes, size_t size)
 {
-    return bytes[0] >= 'a' && bytes[0] <= 'z' ? YK_PROBE_YES : YK_PROBE_NO;
+    bool is_ours = (bytes[0] >= 'a' && bytes[0] <= 'z') || bytes[0] == YK_MC_BINARY_REQUEST;
+    return is_ours ? YK_PROBE_YES : YK_PROBE_NO;
 }
 
 static enum yk_err
@@ -83,6 +93,7 @@ memcached_session_new(void *self, const struct yk_peer *peer, void **ret_session
     *session = (struct yk_mc_session){
         .frontend = frontend,
         .peer = peer,
+        .state = YK_MC_STATE_BEGIN,
         .key_size_max =
             peer->key_size_max < YK_MC_KEY_SIZE_MAX ? peer->key_size_max : YK_MC_KEY_SIZE_MAX,
         .last_ms = frontend->idle_timeout_us != 0 ? host->now_ms(host) : 0,
@@ -141,7 +152,7 @@ YK_PLUGIN(memcached) = {
     .n_options = (uint32_t)(sizeof(options) / sizeof(options[0])),
     .name = "memcached",
     .version = PACKAGE_VERSION,
-    .summary = "the memcached text protocol",
+    .summary = "the memcached protocols: text, meta commands, binary",
     .details = details,
     .options = options,
     .ops = &ops,

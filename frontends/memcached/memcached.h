@@ -3,6 +3,7 @@
  *     feed.c    bytes -> lines -> the command of commands.def -> requests
  *     get.c, store.c, admin.c, stats.c, meta.c   yk_mc_take_X for each command: words -> request
  *     reply.c   answers -> bytes; stats.c does so for the streams, meta_reply.c for meta commands
+ *     binary.c, binary_reply.c   the same for the binary protocol: see binary.h
  *
  * A request's tag says what its answer looks like, so nothing is allocated for it. A line that the
  * frontend makes itself is a NOOP request whose note is the line, so that it comes in its place.
@@ -41,16 +42,20 @@ enum yk_mc_get_variant {
 
 /* Where feed stands between two calls.
  *
+ *     BEGIN --any first byte--> LINE, --0x80--> FRAME
  *     LINE --get's line--> KEYS --line's end--> LINE
  *                          KEYS --bad key--> SKIP --line's end--> LINE
- *     LINE --value too large--> SWALLOW --its last byte--> LINE
- *     LINE --quit, line too long--> ENDED */
+ *     LINE, FRAME --value refused--> SWALLOW --its last byte--> LINE, FRAME
+ *     LINE --quit, line too long--> ENDED
+ *     FRAME --quit, wrong form--> ENDED */
 enum yk_mc_state {
     YK_MC_STATE_LINE = 0,    /* at the start of a command */
     YK_MC_STATE_KEYS = 1,    /* among the keys of a get */
     YK_MC_STATE_SKIP = 2,    /* in the rest of a line that was answered */
     YK_MC_STATE_SWALLOW = 3, /* in a value that was refused */
     YK_MC_STATE_ENDED = 4,   /* nothing further is listened to */
+    YK_MC_STATE_BEGIN = 5,   /* nothing has come yet */
+    YK_MC_STATE_FRAME = 6,   /* at the start of a frame of the binary protocol */
 };
 
 struct yk_mc_session {
@@ -60,6 +65,7 @@ struct yk_mc_session {
 
     /* feed's side */
     uint32_t state;        /* enum yk_mc_state */
+    bool is_binary;        /* known from BEGIN on */
     uint32_t get_variant;  /* KEYS: enum yk_mc_get_variant */
     bool has_key;          /* KEYS: one has been taken */
     struct yk_ttl expiry;  /* KEYS: of gat */
@@ -73,7 +79,8 @@ struct yk_mc_session {
     uint64_t last_ms; /* when something last came or went; kept only with an idle_timeout */
 };
 
-/* What an answer looks like: the low byte of a request's tag. */
+/* What an answer looks like: the low byte of a request's tag. The kinds of a protocol stand
+ * together. */
 enum yk_mc_kind {
     YK_MC_KIND_LINE = 0,    /* NOOP: the note */
     YK_MC_KIND_GET_END = 1, /* NOOP: the note, unless the get failed */
@@ -94,6 +101,13 @@ enum yk_mc_kind {
     YK_MC_KIND_META_DELETE = 18,
     YK_MC_KIND_META_ARITH = 19,
     YK_MC_KIND_META_DEBUG = 20,
+    YK_MC_KIND_BINARY_STATUS = 32, /* NOOP: a status and the note */
+    YK_MC_KIND_BINARY_GET = 33,
+    YK_MC_KIND_BINARY_STORE = 34,
+    YK_MC_KIND_BINARY_ARITH = 35,
+    YK_MC_KIND_BINARY_DELETE = 36,
+    YK_MC_KIND_BINARY_FLUSH = 37,
+    YK_MC_KIND_BINARY_STATS = 38,
 };
 
 #define YK_MC_TAG_KIND        0xffu
@@ -135,6 +149,9 @@ struct yk_mc_command {
     uint32_t words_min, words_max;
     uint32_t variant;
 };
+
+/* What clients are told; admin.c says why. */
+#define YK_MC_VERSION "1.6.18-yakumo-" PACKAGE_VERSION
 
 /* Lines that several files write. */
 #define YK_MC_ERROR           "ERROR\r\n"
@@ -184,6 +201,9 @@ enum yk_mc_value yk_mc_find_value(struct yk_mc_feed *feed, const struct yk_mc_li
 /* Says why a value is refused, unless the command is silent, and drops it with its line end. */
 enum yk_mc_step
 yk_mc_refuse_value(struct yk_mc_feed *feed, bool is_silent, const char *text, uint64_t value_size);
+
+/* admin.c: milliseconds from now until a flush: a time in the past, and none, is now. */
+int64_t yk_mc_flush_delay_ms(const struct yk_mc_feed *feed, int64_t seconds);
 
 /* get.c: the rest of a get's line, a key at each call. */
 enum yk_mc_step yk_mc_take_keys(struct yk_mc_feed *feed);

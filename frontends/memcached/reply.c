@@ -2,6 +2,7 @@
  * order of the answers is the core's work. */
 #include <config.h>
 
+#include "frontends/memcached/binary.h"
 #include "frontends/memcached/memcached.h"
 #include "frontends/memcached/meta.h"
 #include "frontends/memcached/put.h"
@@ -200,6 +201,10 @@ yk_mc_reply(void *session_, const struct yk_request *request, const struct yk_re
     struct yk_mc_session *session = session_;
     if (session->frontend->idle_timeout_us != 0) {
         session->last_ms = session->frontend->host->now_ms(session->frontend->host);
+    }
+    if ((request->tag & YK_MC_TAG_KIND) >= YK_MC_KIND_BINARY_STATUS) {
+        yk_mc_reply_binary(request, reply, outbox);
+        return;
     }
     if ((request->tag & YK_MC_TAG_KIND) >= YK_MC_KIND_META_GET) {
         yk_mc_reply_meta(session, request, reply, outbox);

@@ -1,17 +1,18 @@
 #!/bin/sh
-# Runs every fuzz target over its corpus, one TAP case for each target.
+# Runs every fuzz target over its corpora, one TAP case for each corpus: TARGET, or TARGET_PART.
 n=0
 status=0
-echo "1..2"
-for target in config memcached; do
+echo "1..4"
+for corpus in config memcached memcached_meta memcached_binary; do
     n=$((n + 1))
-    if "$top_builddir/tests/fuzz/${target}_fuzz" "$top_srcdir/tests/fuzz/corpus/$target" > "corpus_$target.out" 2>&1; then
-        echo "ok $n - $target ($(grep -c '^ok' "corpus_$target.out") files)"
+    target=${corpus%%_*}
+    if "$top_builddir/tests/fuzz/${target}_fuzz" "$top_srcdir/tests/fuzz/corpus/$corpus" > "corpus_$corpus.out" 2>&1; then
+        echo "ok $n - $corpus ($(grep -c '^ok' "corpus_$corpus.out") files)"
     else
-        echo "not ok $n - $target"
-        sed 's/^/# /' "corpus_$target.out" | tail -20
+        echo "not ok $n - $corpus"
+        sed 's/^/# /' "corpus_$corpus.out" | tail -20
         status=1
     fi
-    rm -f "corpus_$target.out"
+    rm -f "corpus_$corpus.out"
 done
 exit $status

@@ -1,7 +1,7 @@
-/* The memcached frontend on arbitrary bytes: what it answers does not depend on how they come. The
- * input is played whole, then cut in two at every point (longer ones at points drawn from the
- * input), byte by byte, and with a core that says stop at random; every rule of the interface is
- * checked by the fake core. */
+/* The memcached frontend on arbitrary bytes, text, meta commands and frames: what it answers does
+ * not depend on how they come. The input is played whole, then cut in two at every point (longer
+ * ones at points drawn from the input), byte by byte, and with a core that says stop at random;
+ * every rule of the interface is checked by the fake core. */
 #include <config.h>
 
 #include <stdio.h>
@@ -10,9 +10,9 @@
 #include "tests/lib/fake_core.h"
 
 #define SPLIT_EVERY_SIZE_MAX 512u
-#define INPUT_SIZE_MAX 65536u
-#define N_RANDOM_SPLITS 32u
-#define VALUE_SIZE_MAX 256u /* small, so that values which are too large are found */
+#define INPUT_SIZE_MAX       65536u
+#define N_RANDOM_SPLITS      32u
+#define VALUE_SIZE_MAX       256u /* small, so that values which are too large are found */
 
 extern const struct yk_plugin memcached_LTX_yk_plugin;
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Plays the transcripts of the memcached protocol against a server and compares what it answers.
+"""Plays the transcripts of the memcached protocols against a server and compares what it answers.
 
     memcached_transcripts.py HOST:PORT [--memcached] [--options] [FILE ...]
 
@@ -70,6 +70,34 @@ def parse_text(text):
     return parts
 
 
+def frame_field(text, name, read, default):
+    """What a field of a frame says, by `read`."""
+    found = re.search(rb" %s=(\S*)" % name, text)
+    return read(found.group(1)) if found else default
+
+
+def parse_cas(text, is_answer):
+    """8 bytes, or the name of a variable that holds them or will."""
+    if text[:1].isdigit():
+        return int(text).to_bytes(8, "big")
+    return Named(("8" if is_answer and text[:1] in b"*=" else "") + text.lstrip(b"=").decode())
+
+
+def parse_frame(text, is_answer):
+    """A frame of the binary protocol: "01 x=... k=... v=..."."""
+    extras, key, value = (frame_field(text, name, lambda field: b"".join(parse_text(field + b"\\")), b"")
+                          for name in (b"x", b"k", b"v"))
+    return [frame_field(text, b"m", lambda field: int(field, 16), 0x81 if is_answer else 0x80).to_bytes(1, "big")
+            + int(text.split()[0], 16).to_bytes(1, "big")
+            + frame_field(text, b"kl", int, len(key)).to_bytes(2, "big")
+            + frame_field(text, b"xl", int, len(extras)).to_bytes(1, "big") + b"\0"
+            + frame_field(text, b"s", lambda field: int(field, 16), 0).to_bytes(2, "big")
+            + frame_field(text, b"bl", int, len(extras) + len(key) + len(value)).to_bytes(4, "big")
+            + frame_field(text, b"o", lambda field: int(field, 16), 0x01020304).to_bytes(4, "big"),
+            frame_field(text, b"c", lambda field: parse_cas(field, is_answer), bytes(8)),
+            extras + key + value]
+
+
 def read_transcript(path):
     """The steps and options of a file."""
     steps, options, deviation = [], {}, None
@@ -88,14 +116,18 @@ def read_transcript(path):
             steps.append(Step(number))
             steps[-1].deviation = deviation
             continue
-        is_over = not steps or steps[-1].is_closed or (sign in b">~" and steps[-1].expected)
-        if is_over and sign in b">~":
+        is_over = not steps or steps[-1].is_closed or (sign in b">}~" and steps[-1].expected)
+        if is_over and sign in b">}~":
             steps.append(Step(number))
         step = steps[-1]
         if sign == b">":
             step.sent += parse_text(text)
         elif sign == b"<":
             step.expected += parse_text(text)
+        elif sign == b"}":
+            step.sent += parse_frame(text, False)
+        elif sign == b"{":
+            step.expected += parse_frame(text, True)
         elif sign == b"~":
             step.pause_ms = int(text)
         elif sign == b"=":
@@ -147,6 +179,10 @@ def pattern_of(parts, variables):
             pattern += re.escape(part)
         elif part == "*":
             pattern += rb"[^\x00-\x20\x7f]*"
+        elif part == "8*":
+            pattern += b".{8}"
+        elif part.startswith("8"):
+            pattern += b"(?P<%s>.{8})" % part[1:].encode()
         elif part.startswith("="):
             pattern += b"(?P<%s>" % part[1:].encode() + rb"[^\x00-\x20\x7f]*)"
         else:

@@ -36,8 +36,9 @@ struct transcript {
     GPtrArray *options; /* char *: name, value, name, value */
 };
 
-/* In patterns these bytes follow an ESCAPE; a literal ESCAPE is written twice. */
-enum { ESCAPE = 0x1a, ANY = '*' };
+/* In patterns these bytes follow an ESCAPE; a literal ESCAPE is written twice. A CAS of the binary
+ * protocol is 8 bytes: '8' and the name of the variable that it becomes, or ANY. */
+enum { ESCAPE = 0x1a, ANY = '*', CAS = '8', CAS_SIZE = 8 };
 
 static void
 step_free(void *memory)
@@ -82,16 +83,18 @@ add_braced(GString *to, const char *text)
     return end + 1;
 }
 
-static void
-add_text(GString *to, const char *text)
+/* Adds the text up to its end or, with is_word, up to a space. Returns whether a \ ended it, which
+ * takes away the line end. */
+static bool
+add_escaped(GString *to, const char *text, bool is_word)
 {
     static const char names[] = "rnt0\\", bytes[] = "\r\n\t\0\\";
-    while (*text != '\0') {
+    while (*text != '\0' && (*text != ' ' || !is_word)) {
         const char *found;
         if (*text != '\\') {
             add_literal(to, *text++);
         } else if (text[1] == '\0') {
-            return;
+            return true;
         } else if (text[1] == '{') {
             text = add_braced(to, text + 2);
         } else if (text[1] == 'x') {
@@ -105,7 +108,99 @@ add_text(GString *to, const char *text)
             text += 2;
         }
     }
-    g_string_append(to, "\r\n");
+    return false;
+}
+
+static void
+add_text(GString *to, const char *text)
+{
+    if (!add_escaped(to, text, false)) {
+        g_string_append(to, "\r\n");
+    }
+}
+
+/* -- Frames of the binary protocol. -- */
+
+/* A number's last bytes, the highest first. */
+static void
+add_number(GString *to, uint64_t number, uint32_t n_bytes)
+{
+    for (uint32_t i = n_bytes; i-- > 0;) {
+        add_literal(to, (char)(number >> (8 * i)));
+    }
+}
+
+/* What stands behind " NAME=" in the line, or NULL. */
+static const char *
+frame_field(const char *line, const char *name)
+{
+    g_autofree char *start = g_strdup_printf(" %s=", name);
+    const char *found = strstr(line, start);
+    return found != NULL ? found + strlen(start) : NULL;
+}
+
+static uint64_t
+frame_number(const char *line, const char *name, uint32_t base, uint64_t fallback)
+{
+    const char *text = frame_field(line, name);
+    return text != NULL ? g_ascii_strtoull(text, NULL, base) : fallback;
+}
+
+/* The field's bytes; *ret_size: how many, while a literal ESCAPE has two. */
+static GString *
+frame_part(const char *line, const char *name, size_t *ret_size)
+{
+    GString *part = g_string_new(NULL);
+    const char *text = frame_field(line, name);
+    add_escaped(part, text != NULL ? text : "", true);
+    *ret_size = part->len;
+    for (size_t i = 0; i < part->len; i++) {
+        if (part->str[i] == ESCAPE) {
+            (*ret_size)--;
+            i++;
+        }
+    }
+    return part;
+}
+
+static void
+add_cas(GString *to, const char *text, bool is_answer)
+{
+    if (text == NULL || g_ascii_isdigit(*text)) {
+        add_number(to, text != NULL ? g_ascii_strtoull(text, NULL, 10) : 0, CAS_SIZE);
+        return;
+    }
+    bool is_capture = is_answer && (*text == ANY || *text == '=');
+    g_string_append_c(to, ESCAPE);
+    if (is_capture) {
+        g_string_append_c(to, CAS);
+    }
+    g_string_append_c(to, *text == '=' ? g_ascii_toupper(text[1]) : *text);
+}
+
+/* "01 x=... k=... v=...": see the transcripts' README. */
+static void
+add_frame(GString *to, const char *line, bool is_answer)
+{
+    size_t extras_size, key_size, value_size;
+    GString *extras = frame_part(line, "x", &extras_size);
+    GString *key = frame_part(line, "k", &key_size);
+    GString *value = frame_part(line, "v", &value_size);
+    add_number(to, frame_number(line, "m", 16, is_answer ? 0x81 : 0x80), 1);
+    add_number(to, g_ascii_strtoull(line, NULL, 16), 1);
+    add_number(to, frame_number(line, "kl", 10, key_size), 2);
+    add_number(to, frame_number(line, "xl", 10, extras_size), 1);
+    add_number(to, 0, 1);
+    add_number(to, frame_number(line, "s", 16, 0), 2);
+    add_number(to, frame_number(line, "bl", 10, extras_size + key_size + value_size), 4);
+    add_number(to, frame_number(line, "o", 16, 0x01020304), 4);
+    add_cas(to, frame_field(line, "c"), is_answer);
+    g_string_append_len(to, extras->str, (gssize)extras->len);
+    g_string_append_len(to, key->str, (gssize)key->len);
+    g_string_append_len(to, value->str, (gssize)value->len);
+    g_string_free(extras, TRUE);
+    g_string_free(key, TRUE);
+    g_string_free(value, TRUE);
 }
 
 /* The step that a line of this sign belongs to: a new one where the last has its answer. */
@@ -116,7 +211,8 @@ transcript_step(struct transcript *transcript, char sign, uint32_t line)
     if (transcript->steps->len > 0) {
         last = g_ptr_array_index(transcript->steps, transcript->steps->len - 1);
     }
-    bool is_over = last == NULL || last->is_closed || (sign != '<' && last->expected->len > 0);
+    bool is_over =
+        last == NULL || last->is_closed || (strchr("<{", sign) == NULL && last->expected->len > 0);
     if (sign == '=' || !is_over) {
         g_assert_nonnull(last);
         return last;
@@ -143,6 +239,12 @@ transcript_line(struct transcript *transcript, const char *line, uint32_t number
         return;
     case '<':
         add_text(transcript_step(transcript, '<', number)->expected, text);
+        return;
+    case '}':
+        add_frame(transcript_step(transcript, '}', number)->sent, text, false);
+        return;
+    case '{':
+        add_frame(transcript_step(transcript, '{', number)->expected, text, true);
         return;
     case '=':
         transcript_step(transcript, '=', number)->is_closed = true;
@@ -214,8 +316,16 @@ match(const GString *pattern, const struct fake_bytes *output, size_t *at, GStri
             o += value->len;
             continue;
         }
-        while (o < output->size && is_plain(output->data[o])) {
-            o++;
+        if (name == CAS) {
+            name = pattern->str[++p];
+            if (output->size - o < CAS_SIZE) {
+                return false;
+            }
+            o += CAS_SIZE;
+        } else {
+            while (o < output->size && is_plain(output->data[o])) {
+                o++;
+            }
         }
         if (name != ANY) {
             g_string_truncate(variables[name - 'A'], 0);
