@@ -250,15 +250,19 @@ play_in_all_ways(struct kit *kit, const struct record *record, struct yk_random 
 /* -- Records to play: transcripts, else random bytes. -- */
 
 static GPtrArray *
-read_transcripts(struct kit *kit)
+read_transcripts(struct kit *kit, uint32_t *ret_n_foreign)
 {
     char error[YK_ERROR_SIZE];
+    uint32_t n_foreign = 0;
     if (kit->transcripts == NULL) {
         return g_ptr_array_new();
     }
-    GPtrArray *transcripts = kit_transcripts_read(kit->transcripts, error);
+    GPtrArray *transcripts = kit_transcripts_read(kit->transcripts, &n_foreign, error);
     if (transcripts == NULL) {
         kit_broken(kit, KIT_TRANSCRIPT, "%s", error);
+    }
+    if (ret_n_foreign != NULL) {
+        *ret_n_foreign = n_foreign;
     }
     return transcripts;
 }
@@ -360,7 +364,8 @@ run_life(struct kit *kit)
 static void
 run_transcripts(struct kit *kit)
 {
-    g_autoptr(GPtrArray) transcripts = read_transcripts(kit);
+    uint32_t n_foreign = 0;
+    g_autoptr(GPtrArray) transcripts = read_transcripts(kit, &n_foreign);
     struct yk_random random = {kit_seed(kit, "transcripts", 0)};
     kit->has_hints = true; /* elsewhere not: what they say depends on what comes together */
     for (guint i = 0; i < transcripts->len; i++) {
@@ -376,16 +381,22 @@ run_transcripts(struct kit *kit)
         kit_progress(kit, i, transcripts->len);
     }
     kit_declares(kit, "transcripts", transcripts->len > 0 ? "shipped" : "none");
-    kit_shows(kit, "transcripts", transcripts->len > 0 ? KIT_SHOWN : KIT_UNSHOWN,
-              transcripts->len > 0 ? "%u, each whole, byte by byte and in pieces"
-                                   : "give --transcripts DIR (%u found)",
-              transcripts->len);
+    if (transcripts->len > 0) {
+        kit_shows(kit, "transcripts", KIT_SHOWN, "%u, each whole, byte by byte and in pieces",
+                  transcripts->len);
+    } else {
+        kit_shows(kit, "transcripts", KIT_UNSHOWN, "give --transcripts=DIR");
+    }
+    if (n_foreign > 0) {
+        kit_remark(kit, "%u files are in a notation of the protocol's own, and left out",
+                   n_foreign);
+    }
 }
 
 static void
 run_random(struct kit *kit)
 {
-    g_autoptr(GPtrArray) transcripts = read_transcripts(kit);
+    g_autoptr(GPtrArray) transcripts = read_transcripts(kit, NULL);
     struct yk_random random = {kit_seed(kit, "random", 0)};
     uint32_t n = kit->rounds * RANDOM_PER_ROUND;
     for (uint32_t i = 0; i < n; i++) {
@@ -403,7 +414,7 @@ run_random(struct kit *kit)
 static void
 run_ends(struct kit *kit)
 {
-    g_autoptr(GPtrArray) transcripts = read_transcripts(kit);
+    g_autoptr(GPtrArray) transcripts = read_transcripts(kit, NULL);
     g_autoptr(GPtrArray) records = all_records(kit, transcripts);
     struct yk_random random = {kit_seed(kit, "ends", 0)};
     for (guint i = 0; i < records->len; i++) {
@@ -436,7 +447,7 @@ run_ends(struct kit *kit)
 static void
 run_outbox(struct kit *kit)
 {
-    g_autoptr(GPtrArray) transcripts = read_transcripts(kit);
+    g_autoptr(GPtrArray) transcripts = read_transcripts(kit, NULL);
     g_autoptr(GPtrArray) records = all_records(kit, transcripts);
     for (guint i = 0; i < records->len; i++) {
         const struct record *record = records->pdata[i];
@@ -477,7 +488,7 @@ fail_nth(struct kit *kit, const struct record *record, uint64_t nth)
 static void
 run_no_memory(struct kit *kit)
 {
-    g_autoptr(GPtrArray) transcripts = read_transcripts(kit);
+    g_autoptr(GPtrArray) transcripts = read_transcripts(kit, NULL);
     g_autoptr(GPtrArray) records = all_records(kit, transcripts);
     uint64_t n = 0;
     for (guint i = 0; i < records->len; i++) {
@@ -498,7 +509,7 @@ run_no_memory(struct kit *kit)
 static void
 run_timer(struct kit *kit)
 {
-    g_autoptr(GPtrArray) transcripts = read_transcripts(kit);
+    g_autoptr(GPtrArray) transcripts = read_transcripts(kit, NULL);
     g_autoptr(GPtrArray) records = all_records(kit, transcripts);
     struct yk_random random = {kit_seed(kit, "timer", 0)};
     for (guint i = 0; i < records->len; i++) {

@@ -93,7 +93,8 @@ void kit_remove(const char *path);
 _Noreturn void kit_child_end(void);
 /* A child of the part that dies with it; 0 in the child. Never fails. */
 int kit_fork(struct kit *kit);
-/* Waits for it; false: a signal ended it, or it ended with another status than 0: text says so. */
+/* Waits for it; false: a signal ended it, or it ended with another status than 0: text says so. If
+ * it has broken a promise, the part ends too. */
 bool kit_wait(int pid, char *text, size_t text_size);
 
 /* -- For the verb. -- */

@@ -221,6 +221,7 @@ kit_play_connect(struct kit_play *play)
                            .id = 1};
     play->has_eof = play->was_eof_read = play->is_closed = false;
     g_byte_array_set_size(play->input, 0);
+    turn(play); /* so that the worker knows the time */
     step(play,
          (struct yk_event){
              .kind = YK_EVENT_OPEN,

@@ -144,6 +144,10 @@ read_line(struct kit_transcript *transcript, const char *line, uint32_t number)
         return true;
     case '?':
         return read_option(transcript, text);
+    case '{':
+    case '}':
+        transcript->is_foreign = true;
+        return true;
     default:
         return false;
     }
@@ -195,12 +199,13 @@ free_transcript(void *transcript)
 }
 
 GPtrArray *
-kit_transcripts_read(const char *folder, char *error)
+kit_transcripts_read(const char *folder, uint32_t *ret_n_foreign, char *error)
 {
     g_autoptr(GDir) dir = g_dir_open(folder, 0, NULL);
     g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
     g_autoptr(GPtrArray) transcripts = g_ptr_array_new_with_free_func(free_transcript);
     const char *name;
+    uint32_t n_foreign = 0;
     if (dir == NULL) {
         g_snprintf(error, YK_ERROR_SIZE, "%s: cannot be read", folder);
         return NULL;
@@ -216,8 +221,14 @@ kit_transcripts_read(const char *folder, char *error)
         if (transcript == NULL) {
             return NULL;
         }
-        g_ptr_array_add(transcripts, transcript);
+        if (transcript->is_foreign) {
+            n_foreign++;
+            kit_transcript_free(transcript);
+        } else {
+            g_ptr_array_add(transcripts, transcript);
+        }
     }
+    *ret_n_foreign = n_foreign;
     return g_steal_pointer(&transcripts);
 }
 

@@ -13,6 +13,9 @@
  * the line takes away the CR LF. In an answer \{*} stands for a run of anything but spaces and
  * control bytes, and \{=u} keeps such a run; \{u} puts it in, in what is sent or answered later.
  *
+ * A file may hold lines of a notation that a protocol has for itself, with the signs } and {: it is
+ * left to that plugin's own tests.
+ *
  * Threads: one. Ownership: a transcript owns its steps. */
 #ifndef YK_TOOLS_KIT_TRANSCRIPT_H
 #define YK_TOOLS_KIT_TRANSCRIPT_H
@@ -38,6 +41,7 @@ struct kit_transcript {
     GPtrArray *steps;   /* struct kit_step */
     GPtrArray *options; /* char *: name, value, name, value */
     bool has_pause;
+    bool is_foreign; /* has lines of another notation */
 };
 
 /* What \{=u} kept, one for each letter. */
@@ -51,8 +55,9 @@ void kit_variables_done(struct kit_variables *variables);
 /* NULL: error (YK_ERROR_SIZE bytes) has the line that cannot be read. */
 struct kit_transcript *kit_transcript_read(const char *path, char *error);
 void kit_transcript_free(struct kit_transcript *transcript);
-/* All *.txt of the folder by name, as struct kit_transcript; NULL likewise. */
-GPtrArray *kit_transcripts_read(const char *folder, char *error);
+/* All *.txt of the folder by name, as struct kit_transcript, without foreign ones, which are
+ * counted; NULL likewise. */
+GPtrArray *kit_transcripts_read(const char *folder, uint32_t *ret_n_foreign, char *error);
 
 /* The bytes of a step with the variables put in. */
 GString *kit_step_bytes(const struct kit_step *step, const struct kit_variables *variables);
