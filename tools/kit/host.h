@@ -12,6 +12,8 @@
 #include "core/base/world.h"
 #include "tools/kit/kit.h"
 
+struct kit_shim;
+
 struct kit_host {
     struct kit *kit;
     struct yk_world world;
@@ -24,6 +26,7 @@ struct kit_host {
     uint64_t now_ms; /* of the world; 0: the real clock */
     uint64_t random;
     void (*complete)(struct yk_call *call, enum yk_err result);
+    struct kit_shim *shim; /* of a frontend, or NULL */
 };
 
 void kit_host_init(struct kit_host *host, struct kit *kit, uint64_t seed);

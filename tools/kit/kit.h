@@ -42,6 +42,7 @@ struct kit {
     const char *folder;      /* the part's own, empty at its start; removed after it */
     const char *transcripts; /* folder of a frontend's transcripts, or NULL */
     int report_fd;           /* in a part: to the parent */
+    bool has_hints;          /* in a part: the kit's own engine remembers reads */
     bool is_async_below;     /* in a part: the engine below a filter answers later */
 };
 
@@ -54,6 +55,7 @@ struct kit_part {
 extern const struct kit_part kit_backend_parts[];
 extern const struct kit_part kit_filter_parts[];
 extern const struct kit_part kit_request_filter_parts[];
+extern const struct kit_part kit_frontend_parts[];
 
 /* How a capability stands. */
 enum kit_evidence {
@@ -91,7 +93,8 @@ void kit_remove(const char *path);
 _Noreturn void kit_child_end(void);
 /* A child of the part that dies with it; 0 in the child. Never fails. */
 int kit_fork(struct kit *kit);
-/* Waits for it; false: a signal ended it, or it ended with another status than 0: text says so. */
+/* Waits for it; false: a signal ended it, or it ended with another status than 0: text says so. If
+ * it has broken a promise, the part ends too. */
 bool kit_wait(int pid, char *text, size_t text_size);
 
 /* -- For the verb. -- */

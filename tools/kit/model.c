@@ -533,7 +533,6 @@ struct scan_run {
     GByteArray *last_shown; /* the engine's key, for the order */
     uint16_t last_slot, last_generation;
     struct kit_item *last_taken; /* where the cursor stands */
-    struct kit_item *stopped_at; /* must come again */
     struct kit_scan other;       /* with how->has_other */
     bool is_ordered;
     uint64_t number;
@@ -594,11 +593,10 @@ take_record(void *arg, const struct yk_key *key, struct yk_slice value)
     }
     check_order(run, key, &bare);
     if (run->how->stops_in > 0 && yk_random_below(run->random, run->how->stops_in) == 0) {
-        run->stopped_at = item;
+        item->stopped_in = run->number;
         return false;
     }
     note_shown(run, key, &bare);
-    run->stopped_at = run->stopped_at == item ? NULL : run->stopped_at;
     run->last_taken = item;
     item->seen_in = run->number;
     return true;
@@ -650,9 +648,6 @@ disturb(struct scan_run *run)
     }
     for (uint32_t i = 0; n > 0 && i < batch.n; i++) {
         batch.items[i]->is_steady = batch.items[i]->is_steady && batch.values[i].id != 0;
-        if (batch.items[i] == run->stopped_at && batch.values[i].id == 0) {
-            run->stopped_at = NULL;
-        }
     }
 }
 
@@ -666,9 +661,10 @@ check_seen(const struct scan_run *run)
         bool is_wanted =
             run->how->slots == NULL || (slot < KIT_SLOTS && (run->how->slots[0] >> slot & 1) != 0);
         if (item->is_steady && is_wanted && item->seen_in != run->number && !model->may_vanish) {
-            wrong(model, run->stopped_at == item ? KIT_SCAN_STOP : KIT_SCAN_MISSED, item, "scan",
-                  run->stopped_at == item ? "did not come again after the caller had stopped there"
-                                          : "was there throughout and was not shown");
+            bool was_stopped = item->stopped_in == run->number;
+            wrong(model, was_stopped ? KIT_SCAN_STOP : KIT_SCAN_MISSED, item, "scan",
+                  was_stopped ? "did not come again after the caller had stopped there"
+                              : "was there throughout and was not shown");
         }
     }
 }

@@ -24,8 +24,9 @@ struct kit_item {
     struct kit_key key; /* bytes: own */
     uint32_t n_states;  /* 0: anything may be */
     struct kit_value states[KIT_STATES_MAX];
-    uint64_t seen_in; /* number of the scan that last saw it */
-    bool is_steady;   /* there since the scan began */
+    uint64_t seen_in;    /* number of the scan that last saw it */
+    uint64_t stopped_in; /* likewise, that was told to stop there */
+    bool is_steady;      /* there since the scan began */
 };
 
 struct kit_model {

@@ -12,6 +12,8 @@
 struct record {
     GBytes *key, *value;
     uint16_t slot, generation;
+    bool was_hit;
+    uint64_t last_access_ms;
 };
 
 struct model_engine {
@@ -146,7 +148,10 @@ run_get(struct model_engine *engine, const struct job *job)
             continue;
         }
         struct yk_slice value;
-        void *lent = lend_value(g_ptr_array_index(engine->records, at), &value);
+        struct record *record = g_ptr_array_index(engine->records, at);
+        void *lent = lend_value(record, &value);
+        record->was_hit = true;
+        record->last_access_ms = engine->host->now_ms(engine->host);
         job->value_fn(job->arg, i, YK_OK, value);
         end_loan(lent, value.size);
     }
@@ -182,15 +187,19 @@ run_apply(struct model_engine *engine, const struct job *job)
         if (failure != YK_OK) {
             continue;
         }
+        bool was_hit = false; /* a touch puts the record anew, too */
         if (is_found) {
+            was_hit = ((struct record *)g_ptr_array_index(engine->records, at))->was_hit;
             g_ptr_array_remove_index(engine->records, at);
         }
         if (change->kind == YK_CHANGE_PUT) {
             struct record *record = g_new0(struct record, 1);
+            record->was_hit = was_hit;
             record->key = g_bytes_new(change->key.data, change->key.size);
             record->value = g_bytes_new(change->value.data, change->value.size);
             record->slot = change->key.slot;
             record->generation = change->key.generation;
+            record->last_access_ms = engine->host->now_ms(engine->host);
             g_ptr_array_insert(engine->records, (gint)at, record);
         }
     }
@@ -336,6 +345,22 @@ model_admit(void *self, const struct yk_change *change)
     return YK_OK;
 }
 
+static enum yk_err
+model_hint(void *self, const struct yk_key *key, struct yk_hint *ret_hint)
+{
+    struct model_engine *engine = self;
+    bool is_found;
+    guint at = place_of(engine, key->data, key->size, &is_found);
+    if (!is_found || !engine->kit->has_hints) {
+        return YK_ENOTFOUND;
+    }
+    const struct record *record = g_ptr_array_index(engine->records, at);
+    ret_hint->was_hit = record->was_hit;
+    ret_hint->last_access_ms = record->last_access_ms;
+    return YK_OK;
+}
+
+/* Only below a filter may it answer later: a frontend's node is to run in one thread. */
 static void
 model_info(void *self, struct yk_backend_info *info)
 {
@@ -376,6 +401,7 @@ static const struct yk_backend_ops model_ops = {
     .apply = model_apply,
     .scan = model_scan,
     .admit = model_admit,
+    .hint = model_hint,
 };
 
 const struct yk_plugin kit_model_engine = {

@@ -24,6 +24,7 @@ enum {
     REPORT_SIZE = 2048,   /* of a line; below PIPE_BUF */
     SILENCE_MAX_S = 120,  /* so long a part may say nothing */
     OUTPUT_SHOWN = 600,   /* bytes of what a plugin wrote that are shown */
+    BROKEN_STATUS = 10,   /* of a process that has said what is broken */
     PROGRESS_MIN_MS = 100 /* between two reports of progress */
 };
 
@@ -97,7 +98,7 @@ kit_broken(struct kit *kit, enum kit_rule rule, const char *format, ...)
     va_end(arguments);
     snprintf(number, sizeof(number), "%d", (int)rule);
     report(kit, 'B', number, "", text);
-    _exit(0);
+    _exit(BROKEN_STATUS);
 }
 
 void
@@ -224,6 +225,9 @@ kit_wait(int pid, char *text, size_t text_size)
             snprintf(text, text_size, "%s", g_strerror(errno));
             return false;
         }
+    }
+    if (WIFEXITED(status) && WEXITSTATUS(status) == BROKEN_STATUS) {
+        _exit(BROKEN_STATUS); /* the part is over with it */
     }
     return describe_status(status, text, text_size);
 }
@@ -420,7 +424,11 @@ end_part(struct watch *watch, int pid, bool is_ended, const char *output)
     if (!is_ended || is_asked_to_end) {
         kill(pid, SIGKILL);
     }
-    bool is_good = kit_wait(pid, status, sizeof(status));
+    int ended = 0;
+    while (waitpid(pid, &ended, 0) < 0 && errno == EINTR) {
+    }
+    bool is_good = describe_status(ended, status, sizeof(status)) ||
+                   (WIFEXITED(ended) && WEXITSTATUS(ended) == BROKEN_STATUS);
     kill(-pid, SIGKILL); /* what it left behind */
     g_autofree char *words = read_output(output);
     if (is_asked_to_end || !is_ended) {

@@ -18,14 +18,16 @@ static const struct kind {
 } kinds[] = {
     {"backend", {YK_KIND_BACKEND, 0}},
     {"filter", {YK_KIND_FILTER, YK_KIND_REQUEST_FILTER}},
+    {"frontend", {YK_KIND_FRONTEND, 0}},
 };
 
 static const struct kit_part *
 parts_of(uint32_t kind)
 {
-    return kind == YK_KIND_BACKEND  ? kit_backend_parts
-           : kind == YK_KIND_FILTER ? kit_filter_parts
-                                    : kit_request_filter_parts;
+    return kind == YK_KIND_BACKEND    ? kit_backend_parts
+           : kind == YK_KIND_FILTER   ? kit_filter_parts
+           : kind == YK_KIND_FRONTEND ? kit_frontend_parts
+                                      : kit_request_filter_parts;
 }
 
 static const struct kind *
@@ -202,6 +204,10 @@ run(int argc, char **argv)
         return EXIT_USAGE;
     }
     g_autofree char *command = command_of(&kit, argv, argc);
+    g_autofree char *shipped = g_build_filename(KIT_DIR, kit.plugin->name, NULL);
+    if (kit.transcripts == NULL && g_file_test(shipped, G_FILE_TEST_IS_DIR)) {
+        kit.transcripts = shipped;
+    }
     enum exit_code code = hold(&kit, only, is_excepted, is_json, command);
     yk_settings_free(kit.settings);
     return code;
