@@ -7,6 +7,8 @@
  *
  * With durability disk each commit waits for the device, and sync has nothing left to do: without
  * that (MDB_NOSYNC) LMDB reuses pages that the last state on the device still needs. */
+#include <config.h>
+
 #include <yakumo/backend.h>
 
 #include <errno.h>
@@ -19,7 +21,14 @@
 
 #include <lmdb.h>
 
-enum { IDLE_TXNS_MAX = 8, KEY_SIZE_MAX = 511, SLOT_SIZE = 2, PATH_ROOM = 4096 };
+enum {
+    IDLE_TXNS_MAX = 8,
+    KEY_SIZE_MAX = 511,
+    SLOT_SIZE = 2,
+    PATH_ROOM = 4096,
+    LOCK_SIZE = 8192, /* of the lock file, with the library's 126 readers */
+    FILE_MODE = 0640
+};
 
 #define SPACE_MIN (32ull * 1024 * 1024) /* more than a batch of writes takes */
 
@@ -147,6 +156,22 @@ fill_up(struct lmdb *lmdb, const char *folder)
     return truncate(path, size) < 0 ? errno : MDB_SUCCESS;
 }
 
+/* The lock file is written through memory: with no room left for its pages that would end the
+ * process (SIGBUS); set aside beforehand, they are an error instead. */
+static int
+reserve_lock(const char *folder)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof(path), "%s/lock.mdb", folder);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
+    if (fd < 0) {
+        return errno;
+    }
+    int code = fallocate(fd, 0, 0, LOCK_SIZE) == 0 ? MDB_SUCCESS : errno;
+    close(fd);
+    return code == EOPNOTSUPP || code == ENOSYS ? MDB_SUCCESS : code;
+}
+
 static int
 open_table(struct lmdb *lmdb)
 {
@@ -170,7 +195,10 @@ open_env(struct lmdb *lmdb, const struct yk_backend_place *place)
         MDB_NOTLS | (lmdb->readahead ? 0 : MDB_NORDAHEAD) | (lmdb->syncs ? 0 : MDB_NOSYNC);
     int code = mdb_env_set_mapsize(lmdb->env, (size_t)lmdb->map_size);
     if (code == MDB_SUCCESS) {
-        code = mdb_env_open(lmdb->env, place->folder, flags, 0640);
+        code = reserve_lock(place->folder);
+    }
+    if (code == MDB_SUCCESS) {
+        code = mdb_env_open(lmdb->env, place->folder, flags, FILE_MODE);
     }
     if (code == MDB_SUCCESS) {
         code = fill_up(lmdb, place->folder);

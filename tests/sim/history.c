@@ -254,7 +254,6 @@ look(const struct search *search, const struct operation *operation, struct stat
     }
     if (touches) {
         set_end(state, operation);
-        state->cas = 0;
     }
     return true;
 }

@@ -17,6 +17,9 @@ DEPENDENCIES = {
     "glib-2.0": ("GLib", "LGPL"),
     "libxxhash": ("xxHash", "BSD"),
     "ltdl.h": ("libltdl", "LGPL"),
+    "lmdb": ("LMDB", "OpenLDAP"),
+    "tokyocabinet": ("Tokyo Cabinet", "LGPL"),
+    "BERKELEYDB": ("Berkeley DB", "Sleepycat"),
 }
 
 
@@ -83,6 +86,7 @@ def check_licences(tap):
     script = tidy.read("configure.ac")
     asked = re.findall(r"PKG_CHECK_MODULES\(\[\w+\], *\[([\w.+-]+)", script)
     asked += [name for name in re.findall(r"AC_CHECK_HEADERS?\(\[([\w./-]+)\]", script)]
+    asked += re.findall(r"YK_FIND_(\w+)\]", script)
     lines = tidy.read("README.md").splitlines()
     findings = []
     for name in asked:

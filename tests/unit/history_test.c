@@ -310,6 +310,25 @@ wrong_touched(void)
     get(2, 2600000, 2600010, "a");
 }
 
+/* A touch leaves the CAS unique as it is. */
+static void
+right_touched_cas(void)
+{
+    set(1, 0, 10, "a");
+    gets(2, 20, 30, "a", 5);
+    op(1, HISTORY_TOUCH, 40, 50, RESULT_OK, NULL)->expiry_s = 0;
+    gets(2, 60, 70, "a", 5);
+}
+
+static void
+wrong_touched_cas(void)
+{
+    set(1, 0, 10, "a");
+    gets(2, 20, 30, "a", 5);
+    op(1, HISTORY_TOUCH, 40, 50, RESULT_OK, NULL)->expiry_s = 0;
+    gets(2, 60, 70, "a", 6);
+}
+
 /* Back from the dead: it was found to have ended, and is seen again. */
 static void
 wrong_undead(void)
@@ -462,6 +481,8 @@ static const struct test_case cases[] = {
     WRONG(ended_early),
     RIGHT(touched),
     WRONG(touched),
+    RIGHT(touched_cas),
+    WRONG(touched_cas),
     WRONG(undead),
     WRONG(miss),
     RIGHT(miss_evicted),

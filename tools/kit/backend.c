@@ -134,11 +134,35 @@ tell_async(struct kit_bench *bench)
     }
 }
 
+/* What came of all rounds. */
+struct sums {
+    uint64_t n_calls, n_errors, n_refusals;
+};
+
 static void
-run_map(struct kit *kit)
+add_sums(struct sums *sums, const struct kit_model *model)
+{
+    sums->n_calls += model->n_reads + model->n_changes + model->n_refusals;
+    sums->n_errors += model->n_errors;
+    sums->n_refusals += model->n_refusals;
+}
+
+static void
+tell_sums(struct kit *kit, const struct sums *sums)
+{
+    if (sums->n_errors + sums->n_refusals > 0) {
+        kit_remark(kit, "of %llu reads and changes %llu ended in errors, %llu were refused",
+                   (unsigned long long)sums->n_calls, (unsigned long long)sums->n_errors,
+                   (unsigned long long)sums->n_refusals);
+    }
+}
+
+void
+kit_run_map(struct kit *kit)
 {
     static const uint32_t durabilities[] = {YK_DURABILITY_OS, YK_DURABILITY_MEMORY,
                                             YK_DURABILITY_DISK};
+    struct sums sums = {0, 0, 0};
     for (uint32_t round = 0; round < kit->rounds; round++) {
         struct kit_bench *bench = kit_bench_new(kit, "map", round);
         bench->place.durability = durabilities[round % G_N_ELEMENTS(durabilities)];
@@ -155,14 +179,16 @@ run_map(struct kit *kit)
         kit_bench_check(bench);
         tell_times(bench);
         tell_async(bench);
+        add_sums(&sums, &bench->model);
         kit_bench_free(bench);
     }
+    tell_sums(kit, &sums);
 }
 
 /* -- Scans. -- */
 
-static void
-run_scan(struct kit *kit)
+void
+kit_run_scan(struct kit *kit)
 {
     bool is_ordered = false;
     for (uint32_t round = 0; round < kit->rounds; round++) {
@@ -176,6 +202,8 @@ run_scan(struct kit *kit)
             {.stops_in = 3},
             {.bytes_max = 1, .changes_max = 3, .drops_last = true},
             {.stops_in = 5, .changes_max = 20, .drops_last = true},
+            {.has_other = true, .bytes_max = 300},
+            {.has_other = true, .stops_in = 7, .changes_max = 4, .drops_last = true},
             {.slots = slots},
             {.slots = slots, .changes_max = 5, .drops_last = true, .bytes_max = 500},
         };
@@ -455,8 +483,8 @@ run_evicts(struct kit *kit)
 
 /* -- What is optional. -- */
 
-static void
-take_figure(void *arg, const char *name, uint64_t number)
+void
+kit_take_figure(void *arg, const char *name, uint64_t number)
 {
     struct kit *kit = arg;
     if (name == NULL || name[0] == '\0' || strlen(name) > FIGURE_NAME_SIZE_MAX) {
@@ -532,7 +560,7 @@ run_extras(struct kit *kit)
         kit_bench_fill(bench, 20);
         check_hint(bench);
         if (ops->stats != NULL) {
-            ops->stats(bench->engine.self, take_figure, kit);
+            ops->stats(bench->engine.self, kit_take_figure, kit);
         }
         must_succeed(bench, ops->sync, "sync");
         must_succeed(bench, ops->compact, "compact");
@@ -579,11 +607,14 @@ reader_main(void *arg)
             continue;
         }
         struct kit_scan scan;
+        enum yk_err result = YK_OK;
         kit_scan_init(&scan, engine);
-        while (!scan.is_end) {
-            if (kit_engine_scan(engine, &scan, take_any, reader) != YK_OK) {
-                kit_broken(reader->bench->kit, KIT_THREADS, "a scan beside apply fails");
-            }
+        while (!scan.is_end && result == YK_OK) {
+            result = kit_engine_scan(engine, &scan, take_any, reader);
+        }
+        if (result != YK_OK && !reader->model.may_fail) {
+            kit_broken(reader->bench->kit, KIT_THREADS, "a scan beside apply fails: %s",
+                       yk_err_text(result));
         }
         kit_scan_done(&scan, engine);
     }
@@ -635,8 +666,8 @@ exercise_main(void *arg)
     return NULL;
 }
 
-static void
-run_threads(struct kit *kit)
+void
+kit_run_threads(struct kit *kit)
 {
     struct kit_bench *bench = kit_bench_new(kit, "threads", 0);
     kit_bench_open(bench, N_ITEMS);
@@ -669,14 +700,14 @@ run_threads(struct kit *kit)
 
 const struct kit_part kit_backend_parts[] = {
     {"life", run_life},
-    {"map", run_map},
-    {"scan", run_scan},
+    {"map", kit_run_map},
+    {"scan", kit_run_scan},
     {"slots", run_slots},
     {"sizes", run_sizes},
     {"budget", run_budget},
     {"evicts", run_evicts},
     {"extras", run_extras},
-    {"threads", run_threads},
+    {"threads", kit_run_threads},
     {"reopen", kit_run_reopen},
     {"kill", kit_run_kill},
     {"second", kit_run_second},

@@ -60,6 +60,10 @@ kit_bench_open(struct kit_bench *bench, uint32_t n_items)
         kit_model_init(&bench->model, bench->kit, &bench->random, n_items,
                        bench->engine.key_size_max, bench->engine.info.value_size_max);
     }
+    if (bench->kit->plugin->kind != YK_KIND_BACKEND) {
+        bench->model.may_fail = true; /* a filter may refuse by its purpose; wrong it may not be */
+    }
+    bench->model.has_stopped = false;
 }
 
 void
@@ -73,6 +77,7 @@ kit_bench_fill(struct kit_bench *bench, uint32_t n)
 {
     struct kit_batch batch;
     for (uint32_t i = 0; i < n; i++) {
+        kit_model_go_on(&bench->model, &bench->engine);
         kit_batch_make(&bench->model, &bench->random,
                        1 + (uint32_t)yk_random_below(&bench->random, KIT_BATCH_MAX / 2), &batch);
         kit_batch_apply(&bench->model, &bench->engine, &batch);

@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "tools/kit/backend.h"
@@ -19,7 +20,7 @@ enum {
     N_ITEMS = 150,
     NOBODY = 65534,
     CHILD_SECONDS_MAX = 60,
-    DISK_SIZE = 64 << 20,
+    DISK_SIZE = 1 << 30,   /* of which a page is taken when it is written */
     DISK_LEFT = 512 << 10, /* left free for the engine */
     DISK_VALUE_SIZE = 10000,
     SCAN_STEPS_MAX = 5000
@@ -373,23 +374,20 @@ mount_disk(const char *path)
            mount("yakumo-kit", path, "tmpfs", 0, options) == 0;
 }
 
-/* Writes until nothing more fits, then leaves so many bytes free. */
+/* Leaves so many bytes free on the disk, or all that it has. */
 static void
-fill_disk(const char *path, off_t left)
+resize_disk(const char *path, uint64_t left)
 {
-    static char block[65536];
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    off_t size = 0;
-    for (size_t step = sizeof(block); fd >= 0 && step >= 512; step /= 2) {
-        ssize_t n;
-        while ((n = write(fd, block, step)) > 0) {
-            size += n;
-        }
+    struct statvfs about;
+    char options[64];
+    uint64_t size = DISK_SIZE;
+    if (left < DISK_SIZE && statvfs(path, &about) == 0) {
+        size = (about.f_blocks - about.f_bfree) * about.f_frsize + left;
     }
-    if (fd < 0 || ftruncate(fd, size > left ? size - left : 0) != 0) {
+    snprintf(options, sizeof(options), "size=%llu", (unsigned long long)size);
+    if (mount(NULL, path, NULL, MS_REMOUNT, options) != 0) {
         abort();
     }
-    close(fd);
 }
 
 /* Applies until it fails; false: many times what is left was taken. */
@@ -416,24 +414,48 @@ apply_until_full(struct kit_bench *bench, enum yk_err *ret_result)
     return false;
 }
 
+/* Opening where nothing at all is left: in words, or good. In a child, for it may crash. */
 static void
-use_full_disk(struct kit_bench *bench, const char *filler)
+open_on_full(struct kit_bench *bench, const char *disk)
+{
+    char status[128];
+    g_autofree char *fresh = g_build_filename(disk, "fresh", NULL);
+    if (mkdir(fresh, 0755) != 0) {
+        abort();
+    }
+    resize_disk(disk, 0);
+    int pid = kit_fork(bench->kit);
+    if (pid == 0) {
+        is_refused(bench, fresh);
+        kit_child_end();
+    }
+    if (!kit_wait(pid, status, sizeof(status))) {
+        kit_broken(bench->kit, KIT_DISK_FULL, "open on a full disk ends the process with %s",
+                   status);
+    }
+}
+
+static void
+use_full_disk(struct kit_bench *bench, const char *disk)
 {
     struct kit *kit = bench->kit;
     struct kit_model *model = &bench->model;
     enum yk_err result = YK_OK;
-    bench->place.folder = bench->folder;
     kit_bench_open(bench, 400);
     model->rule = KIT_DISK_FULL;
     kit_bench_fill(bench, 3);
-    fill_disk(filler, DISK_LEFT);
+    resize_disk(disk, DISK_LEFT);
     model->may_fail = true;
     bool is_full = apply_until_full(bench, &result);
+    uint64_t n_errors = model->n_errors;
+    kit_model_read_all(model, &bench->engine); /* wrong it may not be */
+    if (model->n_errors > n_errors) {
+        kit_remark(kit, "while the disk is full some reads end in errors");
+    }
     model->may_fail = false;
     bool goes_on = kit_engine_has(&bench->engine, YK_BACKEND_ATOMIC_BATCH) &&
                    (result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE);
-    kit_model_read_all(model, &bench->engine);
-    remove(filler);
+    resize_disk(disk, DISK_SIZE);
     if (is_full && goes_on) {
         kit_bench_fill(bench, 5); /* the lane goes on */
     }
@@ -441,16 +463,11 @@ use_full_disk(struct kit_bench *bench, const char *filler)
     kit_engine_must_open(&bench->engine, &bench->place);
     kit_bench_check(bench);
     kit_bench_close(bench);
-    kit_declares(kit, "full disk", is_full ? yk_err_text(result) : "no error");
-    kit_shows(kit, "full disk", KIT_SHOWN, "%s",
-              is_full ? "nothing that was acknowledged was lost"
-                      : "it never failed: its room was set aside before");
+    kit_declares(kit, "full disk", is_full ? "an error" : "no error");
+    kit_shows(kit, "full disk", KIT_SHOWN, "%s; nothing that was acknowledged was lost",
+              is_full ? yk_err_text(result) : "its room was set aside before");
     model->rule = 0;
-    fill_disk(filler, 0);
-    g_autofree char *fresh = g_build_filename(bench->folder, "fresh", NULL);
-    if (mkdir(fresh, 0755) == 0) {
-        is_refused(bench, fresh); /* or not: but in words, and without a crash */
-    }
+    open_on_full(bench, disk);
 }
 
 void
@@ -460,15 +477,12 @@ kit_run_disk(struct kit *kit)
         return;
     }
     struct kit_bench *bench = kit_bench_new(kit, "disk", 0);
+    g_autofree char *lane = g_build_filename(bench->folder, "lane", NULL);
     if (!mount_disk(bench->folder)) {
         kit_shows(kit, "full disk", KIT_UNSHOWN, "a small disk can be mounted by root only");
-    } else {
-        g_autofree char *filler = g_build_filename(bench->folder, "filler", NULL);
-        g_autofree char *folder = g_build_filename(bench->folder, "lane", NULL);
-        mkdir(folder, 0755);
-        g_free(bench->folder);
-        bench->folder = g_steal_pointer(&folder);
-        use_full_disk(bench, filler);
+    } else if (mkdir(lane, 0755) == 0) {
+        bench->place.folder = lane;
+        use_full_disk(bench, bench->folder);
     }
     kit_bench_free(bench);
 }

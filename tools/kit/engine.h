@@ -36,6 +36,7 @@ struct kit_engine {
     struct yk_plugin_host engine_host, filter_host;
     void *self, *filter_self;
     struct kit_budget budget;
+    struct kit_place opened_at;
     struct yk_backend_place place;
     struct yk_backend_info info; /* as the outermost says */
     uint32_t prefix;             /* bytes in front of the bare key */
@@ -70,6 +71,9 @@ enum yk_err kit_engine_open(struct kit_engine *engine, const struct kit_place *p
 void kit_engine_must_open(struct kit_engine *engine, const struct kit_place *place);
 /* Closes, destroys, and sees that nothing is left. Takes one that was never opened. */
 void kit_engine_close(struct kit_engine *engine);
+
+/* Closes it and opens it again where it was. */
+void kit_engine_restart(struct kit_engine *engine);
 
 bool kit_engine_has(const struct kit_engine *engine, uint32_t caps);
 

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUBBISH_NEW = 0xa5, RUBBISH_OLD = 0xdb, LOG_LINE_SIZE = 1024 };
+enum { RUBBISH_NEW = 0xa5, RUBBISH_OLD = 0xdb, LOG_LINE_SIZE = 1024, SLEEP_US_MAX = 20 };
 
 /* In front of each block, as long as its alignment. */
 struct block {
@@ -135,7 +135,7 @@ world_sleep_us(void *arg, uint64_t us)
         kit_broken(host->kit, KIT_SLEEP, "sleeps %llu us, and does not declare BLOCKS",
                    (unsigned long long)us);
     }
-    g_usleep(MIN(us, 1000));
+    g_usleep(MIN(us, SLEEP_US_MAX));
 }
 
 static void

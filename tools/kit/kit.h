@@ -42,6 +42,7 @@ struct kit {
     const char *folder;      /* the part's own, empty at its start; removed after it */
     const char *transcripts; /* folder of a frontend's transcripts, or NULL */
     int report_fd;           /* in a part: to the parent */
+    bool is_async_below;     /* in a part: the engine below a filter answers later */
 };
 
 struct kit_part {
@@ -51,6 +52,8 @@ struct kit_part {
 
 /* The parts of each kit, ended by a NULL name. */
 extern const struct kit_part kit_backend_parts[];
+extern const struct kit_part kit_filter_parts[];
+extern const struct kit_part kit_request_filter_parts[];
 
 /* How a capability stands. */
 enum kit_evidence {

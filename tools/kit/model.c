@@ -13,7 +13,7 @@ enum {
     LONG_KEYS_MAX = 12,       /* of the greatest size */
     USUAL_KEY_SIZE_MAX = 250, /* most are not longer */
     SCAN_STEPS_PER_ITEM = 64,
-    SCAN_STEPS_MIN = 100000
+    SCAN_STEPS_MIN = 20000
 };
 
 /* -- Keys. -- */
@@ -382,12 +382,17 @@ add_state(struct kit_item *item, const struct kit_value *value)
     item->states[item->n_states++] = *value;
 }
 
+static bool
+is_refusal(enum yk_err result)
+{
+    return result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE;
+}
+
 void
 kit_batch_settle(struct kit_model *model, const struct kit_batch *batch, enum yk_err result,
                  bool is_atomic)
 {
-    bool is_refusal = result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE;
-    if (is_atomic && is_refusal) {
+    if (is_atomic && is_refusal(result)) {
         return;
     }
     for (uint32_t i = 0; i < batch->n; i++) {
@@ -440,6 +445,9 @@ kit_batch_admit(struct kit_model *model, struct kit_engine *engine, struct kit_b
 {
     g_autoptr(GByteArray) room = g_byte_array_new();
     uint32_t n = 0;
+    if (model->has_stopped) {
+        batch->n = 0;
+    }
     for (uint32_t i = 0; i < batch->n; i++) {
         struct kit_change change = change_of(batch, i, room);
         enum yk_err result = kit_engine_admit(engine, &change);
@@ -469,7 +477,10 @@ kit_batch_apply_admitted(struct kit_model *model, struct kit_engine *engine,
 {
     struct kit_change changes[KIT_BATCH_MAX];
     GByteArray *rooms[KIT_BATCH_MAX];
-    bool has_absent = false;
+    bool has_absent = false, is_atomic = kit_engine_has(engine, YK_BACKEND_ATOMIC_BATCH);
+    if (model->has_stopped) {
+        batch->n = 0;
+    }
     for (uint32_t i = 0; i < batch->n; i++) {
         rooms[i] = g_byte_array_new();
         changes[i] = change_of(batch, i, rooms[i]);
@@ -489,8 +500,20 @@ kit_batch_apply_admitted(struct kit_model *model, struct kit_engine *engine,
                        yk_err_text(result), engine->engine_host.error);
         }
     }
-    kit_batch_settle(model, batch, result, kit_engine_has(engine, YK_BACKEND_ATOMIC_BATCH));
+    kit_batch_settle(model, batch, result, is_atomic);
+    model->has_stopped =
+        model->has_stopped || (result != YK_OK && !(is_atomic && is_refusal(result)));
     return result;
+}
+
+void
+kit_model_go_on(struct kit_model *model, struct kit_engine *engine)
+{
+    if (model->has_stopped) {
+        kit_engine_restart(engine);
+        kit_model_clear(model);
+        model->has_stopped = false;
+    }
 }
 
 enum yk_err
@@ -511,6 +534,7 @@ struct scan_run {
     uint16_t last_slot, last_generation;
     struct kit_item *last_taken; /* where the cursor stands */
     struct kit_item *stopped_at; /* must come again */
+    struct kit_scan other;       /* with how->has_other */
     bool is_ordered;
     uint64_t number;
 };
@@ -580,6 +604,31 @@ take_record(void *arg, const struct yk_key *key, struct yk_slice value)
     return true;
 }
 
+static bool
+take_other(void *arg, const struct yk_key *key, struct yk_slice value)
+{
+    return yk_random_below(arg, 8) != 0;
+}
+
+/* Goes a step further, starts over, or is left alone; what it sees is not looked at. */
+static void
+step_other(struct scan_run *run)
+{
+    uint64_t choice = yk_random_below(run->random, 8);
+    if (run->other.is_end || choice == 0) {
+        kit_scan_done(&run->other, run->engine);
+        kit_scan_init(&run->other, run->engine);
+        run->other.bytes_max = 200;
+    }
+    if (choice > 2) {
+        enum yk_err result = kit_engine_scan(run->engine, &run->other, take_other, run->random);
+        if (result != YK_OK && !run->model->may_fail) {
+            kit_broken(run->model->kit, KIT_SCAN_FAILS, "a second scan fails: %s",
+                       yk_err_text(result));
+        }
+    }
+}
+
 /* Records come and go between two steps; what is gone has not been there throughout. */
 static void
 disturb(struct scan_run *run)
@@ -587,6 +636,9 @@ disturb(struct scan_run *run)
     struct kit_batch batch;
     struct kit_model *model = run->model;
     uint64_t n = yk_random_below(run->random, run->how->changes_max + 1);
+    if (run->how->has_other) {
+        step_other(run);
+    }
     if (run->how->drops_last && run->last_taken != NULL && yk_random_below(run->random, 2) == 0) {
         batch = (struct kit_batch){.n = 1, .items = {run->last_taken}};
         kit_batch_apply(model, run->engine, &batch);
@@ -636,6 +688,7 @@ kit_model_scan(struct kit_model *model, struct kit_engine *engine, struct yk_ran
                            .number = ++model->n_scans};
     struct kit_scan scan;
     kit_scan_init(&scan, engine);
+    kit_scan_init(&run.other, engine);
     scan.slots = how->slots;
     for (uint32_t i = 0; i < model->n_items; i++) {
         model->items[i].is_steady = kit_item_is_there(&model->items[i]);
@@ -664,6 +717,7 @@ kit_model_scan(struct kit_model *model, struct kit_engine *engine, struct yk_ran
         check_seen(&run);
     }
     kit_scan_done(&scan, engine);
+    kit_scan_done(&run.other, engine);
     g_byte_array_unref(run.last_shown);
 }
 
@@ -693,6 +747,7 @@ kit_model_exercise(struct kit_model *model, struct kit_engine *engine, struct yk
 {
     for (uint32_t i = 0; i < n; i++) {
         uint64_t kind = yk_random_below(random, 100);
+        kit_model_go_on(model, engine);
         if (kind < 50) {
             kit_model_read(model, engine, random, 1 + (uint32_t)yk_random_below(random, 32));
         } else if (kind < 99) {

@@ -40,6 +40,7 @@ struct kit_model {
     enum kit_rule rule;      /* what a difference breaks here; 0: the rule where it is found */
     /* Errors are expected: an allocation fails, or a filter refuses. They are counted. */
     bool may_fail;
+    bool has_stopped; /* by an apply that failed: the core would ask for no change any more */
     uint64_t n_errors, n_refusals, n_changes, n_reads;
 };
 
@@ -90,6 +91,10 @@ void kit_batch_admit(struct kit_model *model, struct kit_engine *engine, struct 
 enum yk_err kit_batch_apply_admitted(struct kit_model *model, struct kit_engine *engine,
                                      struct kit_batch *batch);
 
+/* After a change that stopped the lane: as after a restart of the node, with nothing in the engine
+ * below a filter. */
+void kit_model_go_on(struct kit_model *model, struct kit_engine *engine);
+
 /* Reads n random items, or all, and holds them against the model. */
 void kit_model_read(struct kit_model *model, struct kit_engine *engine, struct yk_random *random,
                     uint32_t n);
@@ -99,6 +104,7 @@ void kit_model_read_all(struct kit_model *model, struct kit_engine *engine);
 struct kit_disturbance {
     uint32_t stops_in;    /* one record in so many is answered with stop; 0: none */
     uint32_t changes_max; /* between two steps */
+    bool has_other;       /* a second scan goes on between the steps */
     bool drops_last;      /* deletes the record where the cursor stands, now and then */
     uint64_t bytes_max;   /* of a step; 0: at random */
     const uint64_t *slots;

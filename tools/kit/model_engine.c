@@ -158,14 +158,14 @@ check_admitted(struct model_engine *engine, const struct yk_change *change)
 {
     struct yk_change *admitted = g_queue_pop_head(&engine->admitted);
     if (admitted == NULL) {
-        kit_broken(engine->kit, KIT_ADMIT, "a change is applied that was not admitted below");
+        kit_broken(engine->kit, KIT_ADMIT_BELOW, "a change is applied that was not admitted");
     }
     if (admitted->kind != change->kind ||
         !yk_slice_equal(yk_slice_of(admitted->key.data, admitted->key.size),
                         yk_slice_of(change->key.data, change->key.size)) ||
         !yk_slice_equal(admitted->value, change->value)) {
-        kit_broken(engine->kit, KIT_ADMIT,
-                   "what is applied is not what was admitted below, or in another order");
+        kit_broken(engine->kit, KIT_ADMIT_BELOW,
+                   "what is applied is not what was admitted, or in another order");
     }
     g_free(admitted);
 }
@@ -316,8 +316,10 @@ static enum yk_err
 model_admit(void *self, const struct yk_change *change)
 {
     struct model_engine *engine = self;
+    pthread_mutex_lock(&engine->lock);
     enum yk_err failure = strike(engine, KIT_N_CALLS);
     if (failure != YK_OK) {
+        pthread_mutex_unlock(&engine->lock);
         return failure;
     }
     struct yk_change *copy = g_malloc(sizeof(*copy) + change->key.size + change->value.size + 1);
@@ -330,14 +332,16 @@ model_admit(void *self, const struct yk_change *change)
     }
     copy->value.data = bytes + change->key.size;
     g_queue_push_tail(&engine->admitted, copy);
+    pthread_mutex_unlock(&engine->lock);
     return YK_OK;
 }
 
 static void
 model_info(void *self, struct yk_backend_info *info)
 {
-    info->caps |= YK_BACKEND_ORDERED | YK_BACKEND_EXACT_COUNT | YK_BACKEND_ATOMIC_BATCH |
-                  YK_BACKEND_VOLATILE | YK_BACKEND_ASYNC;
+    info->caps |=
+        YK_BACKEND_ORDERED | YK_BACKEND_ATOMIC_BATCH | YK_BACKEND_VOLATILE | YK_BACKEND_ASYNC;
+    info->threads = YK_THREADS_PARALLEL;
     info->key_size_max = UINT16_MAX;
 }
 

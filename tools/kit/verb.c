@@ -17,12 +17,15 @@ static const struct kind {
     uint32_t kinds[2]; /* enum yk_plugin_kind, 0: none */
 } kinds[] = {
     {"backend", {YK_KIND_BACKEND, 0}},
+    {"filter", {YK_KIND_FILTER, YK_KIND_REQUEST_FILTER}},
 };
 
 static const struct kit_part *
 parts_of(uint32_t kind)
 {
-    return kind == YK_KIND_BACKEND ? kit_backend_parts : NULL;
+    return kind == YK_KIND_BACKEND  ? kit_backend_parts
+           : kind == YK_KIND_FILTER ? kit_filter_parts
+                                    : kit_request_filter_parts;
 }
 
 static const struct kind *
