@@ -9,6 +9,9 @@
  * need more space still. So writes are refused while less is free than all lanes together might
  * need to put what is only in their logs into their files.
  *
+ * Pages carry checksums: without them a damaged page can send a search in circles for ever. The
+ * library gives its environment up when it finds one; it is opened again, and goes on.
+ *
  * One call at a time, so the environment goes without locks and without their deadlocks. It is
  * private to the process: the host sees to it that no other opens the folder. */
 #include <yakumo/backend.h>
@@ -58,6 +61,7 @@ result_of(int code)
     case ENOMEM:
         return YK_ENOMEM;
     case DB_RUNRECOVERY:
+    case DB_CHKSUM_FAIL:
     case DB_VERIFY_BAD:
     case DB_PAGE_NOTFOUND:
     case DB_OLD_VERSION:
@@ -182,6 +186,9 @@ open_table(struct berkeleydb *self)
         return code;
     }
     code = self->db->set_pagesize(self->db, (uint32_t)self->page_size);
+    if (code == 0) {
+        code = self->db->set_flags(self->db, DB_CHKSUM);
+    }
     if (code != 0) {
         return code;
     }
@@ -318,14 +325,18 @@ berkeleydb_get(void *arg_self, const struct yk_key *keys, uint32_t n, yk_value_f
                struct yk_call *call)
 {
     struct berkeleydb *self = arg_self;
-    enum yk_err result = get_ready(self);
-    if (result != YK_OK) {
-        return result;
-    }
     for (uint32_t i = 0; i < n; i++) {
         DBT value;
+        enum yk_err result = get_ready(self);
+        if (result != YK_OK) {
+            return result;
+        }
         int code = get_one(self, &keys[i], &value);
         fn(arg, i, result_of(code), yk_slice_of(value.data, code == 0 ? value.size : 0));
+        if (code != 0 && code != DB_NOTFOUND) {
+            (void)fail(self, "cannot read", code);
+            shut(self);
+        }
     }
     return YK_OK;
 }
@@ -427,7 +438,7 @@ berkeleydb_apply(void *arg, const struct yk_change *changes, uint32_t n, struct 
     result = fail(self, "cannot write", code);
     shut(self); /* the library may have given itself up: recovery undoes what was begun */
     code = open_all(self);
-    return code == 0 || code == ENOSPC ? result : YK_EIO;
+    return code == 0 || result_of(code) == result ? result : YK_EIO;
 }
 
 static enum yk_err
@@ -517,7 +528,12 @@ berkeleydb_scan(void *arg_self, const struct yk_scan *scan, struct yk_cursor *cu
     code = walk(at, scan, cursor, fn, arg);
     (void)at->close(at);
     *ret_end = code == DB_NOTFOUND;
-    return code == 0 || code == DB_NOTFOUND ? YK_OK : fail(self, "cannot scan", code);
+    if (code == 0 || code == DB_NOTFOUND) {
+        return YK_OK;
+    }
+    result = fail(self, "cannot scan", code);
+    shut(self);
+    return result;
 }
 
 /* The rest */

@@ -6,7 +6,11 @@
  * a slot in the table of readers.
  *
  * With durability disk each commit waits for the device, and sync has nothing left to do: without
- * that (MDB_NOSYNC) LMDB reuses pages that the last state on the device still needs. */
+ * that (MDB_NOSYNC) LMDB reuses pages that the last state on the device still needs.
+ *
+ * The library asserts what a damaged file may break, and would end the process. Its assertions are
+ * left by a jump instead; the environment is then given up as it is, with its memory, and every
+ * later call refused. */
 #include <config.h>
 
 #include <yakumo/backend.h>
@@ -14,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -44,7 +49,12 @@ struct lmdb {
     pthread_mutex_t lock; /* of the idle transactions */
     MDB_txn *idle[IDLE_TXNS_MAX];
     uint32_t n_idle;
+
+    bool is_given_up; /* atomic */
 };
+
+/* Where an assertion of the library goes, for the call that this thread is in. */
+static __thread jmp_buf *escape;
 
 /* Errors */
 
@@ -81,6 +91,34 @@ fail(const struct lmdb *lmdb, const char *what, int code)
 {
     lmdb->host->error(lmdb->host, "%s: %s", what, mdb_strerror(code));
     return result_of(code);
+}
+
+/* Assertions */
+
+static void
+assertion_failed(MDB_env *env, const char *text)
+{
+    struct lmdb *lmdb = mdb_env_get_userctx(env);
+    if (!__atomic_exchange_n(&lmdb->is_given_up, true, __ATOMIC_ACQ_REL)) {
+        lmdb->host->log(lmdb->host, YK_LOG_ERROR, "the file is damaged: %s", text);
+    }
+    if (escape != NULL) {
+        longjmp(*escape, 1);
+    }
+}
+
+static enum yk_err
+refuse(const struct lmdb *lmdb)
+{
+    escape = NULL;
+    lmdb->host->error(lmdb->host, "the file is damaged; see the log");
+    return YK_ECORRUPT;
+}
+
+static bool
+is_given_up(const struct lmdb *lmdb)
+{
+    return __atomic_load_n(&lmdb->is_given_up, __ATOMIC_ACQUIRE);
 }
 
 /* Life */
@@ -207,15 +245,16 @@ open_env(struct lmdb *lmdb, const struct yk_backend_place *place)
 }
 
 static enum yk_err
-lmdb_open(void *self, const struct yk_backend_place *place)
+open_place(struct lmdb *lmdb, const struct yk_backend_place *place)
 {
-    struct lmdb *lmdb = self;
     lmdb->syncs = place->durability == YK_DURABILITY_DISK;
     lmdb->folder = place->folder;
     int code = mdb_env_create(&lmdb->env);
     if (code != MDB_SUCCESS) {
         return fail(lmdb, place->folder, code);
     }
+    mdb_env_set_userctx(lmdb->env, lmdb);
+    mdb_env_set_assert(lmdb->env, assertion_failed);
     code = open_env(lmdb, place);
     if (code != MDB_SUCCESS) {
         mdb_env_close(lmdb->env);
@@ -224,10 +263,27 @@ lmdb_open(void *self, const struct yk_backend_place *place)
     return YK_OK;
 }
 
+static enum yk_err
+lmdb_open(void *self, const struct yk_backend_place *place)
+{
+    struct lmdb *lmdb = self;
+    jmp_buf here;
+    if (setjmp(here) != 0) {
+        return refuse(lmdb);
+    }
+    escape = &here;
+    enum yk_err result = open_place(lmdb, place);
+    escape = NULL;
+    return result;
+}
+
 static void
 lmdb_close(void *self)
 {
     struct lmdb *lmdb = self;
+    if (is_given_up(lmdb)) {
+        return;
+    }
     while (lmdb->n_idle > 0) {
         mdb_txn_abort(lmdb->idle[--lmdb->n_idle]);
     }
@@ -280,10 +336,8 @@ val_of(const void *data, size_t size)
 }
 
 static enum yk_err
-lmdb_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void *arg,
-         struct yk_call *call)
+get_inside(struct lmdb *lmdb, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void *arg)
 {
-    struct lmdb *lmdb = self;
     MDB_txn *txn;
     int code = begin_read(lmdb, &txn);
     if (code != MDB_SUCCESS) {
@@ -296,6 +350,21 @@ lmdb_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void
     }
     end_read(lmdb, txn);
     return YK_OK;
+}
+
+static enum yk_err
+lmdb_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void *arg,
+         struct yk_call *call)
+{
+    struct lmdb *lmdb = self;
+    jmp_buf here;
+    if (is_given_up(lmdb) || setjmp(here) != 0) {
+        return refuse(lmdb);
+    }
+    escape = &here;
+    enum yk_err result = get_inside(lmdb, keys, n, fn, arg);
+    escape = NULL;
+    return result;
 }
 
 /* Writing */
@@ -325,9 +394,8 @@ fail_apply(const struct lmdb *lmdb, int code)
 }
 
 static enum yk_err
-lmdb_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
+apply_inside(struct lmdb *lmdb, const struct yk_change *changes, uint32_t n)
 {
-    struct lmdb *lmdb = self;
     MDB_txn *txn;
     int code = mdb_txn_begin(lmdb->env, NULL, 0, &txn);
     if (code != MDB_SUCCESS) {
@@ -345,9 +413,26 @@ lmdb_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_ca
 }
 
 static enum yk_err
+lmdb_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
+{
+    struct lmdb *lmdb = self;
+    jmp_buf here;
+    if (is_given_up(lmdb) || setjmp(here) != 0) {
+        return refuse(lmdb);
+    }
+    escape = &here;
+    enum yk_err result = apply_inside(lmdb, changes, n);
+    escape = NULL;
+    return result;
+}
+
+static enum yk_err
 lmdb_sync(void *self)
 {
     struct lmdb *lmdb = self;
+    if (is_given_up(lmdb)) {
+        return refuse(lmdb);
+    }
     int code = lmdb->syncs ? MDB_SUCCESS : mdb_env_sync(lmdb->env, 1);
     return code == MDB_SUCCESS ? YK_OK : fail(lmdb, "cannot sync", code);
 }
@@ -417,10 +502,9 @@ walk(MDB_cursor *at, const struct yk_scan *scan, struct yk_cursor *cursor, yk_re
 }
 
 static enum yk_err
-lmdb_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn fn,
-          void *arg, bool *ret_end, struct yk_call *call)
+scan_inside(struct lmdb *lmdb, const struct yk_scan *scan, struct yk_cursor *cursor,
+            yk_record_fn fn, void *arg, bool *ret_end)
 {
-    struct lmdb *lmdb = self;
     MDB_txn *txn;
     MDB_cursor *at;
     int code = begin_read(lmdb, &txn);
@@ -437,12 +521,26 @@ lmdb_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk_r
     return code == MDB_SUCCESS || code == MDB_NOTFOUND ? YK_OK : fail(lmdb, "cannot scan", code);
 }
 
+static enum yk_err
+lmdb_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn fn,
+          void *arg, bool *ret_end, struct yk_call *call)
+{
+    struct lmdb *lmdb = self;
+    jmp_buf here;
+    if (is_given_up(lmdb) || setjmp(here) != 0) {
+        return refuse(lmdb);
+    }
+    escape = &here;
+    enum yk_err result = scan_inside(lmdb, scan, cursor, fn, arg, ret_end);
+    escape = NULL;
+    return result;
+}
+
 /* The rest */
 
 static enum yk_err
-lmdb_count(void *self, uint64_t *ret_records)
+count_inside(struct lmdb *lmdb, uint64_t *ret_records)
 {
-    struct lmdb *lmdb = self;
     MDB_stat stat_of;
     MDB_txn *txn;
     int code = begin_read(lmdb, &txn);
@@ -456,11 +554,38 @@ lmdb_count(void *self, uint64_t *ret_records)
 }
 
 static enum yk_err
+lmdb_count(void *self, uint64_t *ret_records)
+{
+    struct lmdb *lmdb = self;
+    jmp_buf here;
+    if (is_given_up(lmdb) || setjmp(here) != 0) {
+        return refuse(lmdb);
+    }
+    escape = &here;
+    enum yk_err result = count_inside(lmdb, ret_records);
+    escape = NULL;
+    return result;
+}
+
+static enum yk_err
+snapshot_inside(struct lmdb *lmdb, const char *path)
+{
+    int code = mdb_env_copy2(lmdb->env, path, MDB_CP_COMPACT);
+    return code == MDB_SUCCESS ? YK_OK : fail(lmdb, path, code);
+}
+
+static enum yk_err
 lmdb_snapshot(void *self, const char *path)
 {
     struct lmdb *lmdb = self;
-    int code = mdb_env_copy2(lmdb->env, path, MDB_CP_COMPACT);
-    return code == MDB_SUCCESS ? YK_OK : fail(lmdb, path, code);
+    jmp_buf here;
+    if (is_given_up(lmdb) || setjmp(here) != 0) {
+        return refuse(lmdb);
+    }
+    escape = &here;
+    enum yk_err result = snapshot_inside(lmdb, path);
+    escape = NULL;
+    return result;
 }
 
 static void
@@ -469,6 +594,9 @@ lmdb_stats(void *self, yk_figure_fn fn, void *arg)
     struct lmdb *lmdb = self;
     MDB_envinfo info;
     MDB_stat stat_of;
+    if (is_given_up(lmdb)) {
+        return;
+    }
     mdb_env_info(lmdb->env, &info);
     mdb_env_stat(lmdb->env, &stat_of);
     uint64_t bytes = (info.me_last_pgno + 1) * stat_of.ms_psize;

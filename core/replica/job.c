@@ -55,7 +55,8 @@ void
 yk_job_reset(struct yk_job *job, uint64_t now_ms)
 {
     job->step = JOB_GET;
-    job->is_waiting = job->has_hints = false;
+    job->is_waiting = job->has_hints = job->is_single = false;
+    job->single_at = job->n_single_done = 0;
     job->now_ms = now_ms;
     job->n_gets = job->n_changes = job->n_admitted = job->n_deferred = job->n_refused = 0;
     job->scan = job->figures = NULL;
@@ -167,7 +168,19 @@ start_apply(struct yk_job *job)
     if (job->n_admitted == 0) {
         return YK_OK;
     }
+    if (job->is_single) {
+        return yk_stack_apply(job->stack, &job->changes[job->single_at], 1, &job->call);
+    }
     return yk_stack_apply(job->stack, job->changes, job->n_admitted, &job->call);
+}
+
+/* Does the result say that nothing was made, and that others may fare better? */
+static bool
+is_refusal(const struct yk_job *job, enum yk_err result)
+{
+    return (yk_stack_info(job->stack)->caps & YK_BACKEND_ATOMIC_BATCH) != 0 &&
+           (result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE ||
+            result == YK_ECORRUPT);
 }
 
 /* An engine that applies all or nothing has no room: the puts are refused, and deletions, which may
@@ -199,15 +212,47 @@ refuse_rest(struct yk_job *job, enum yk_err result)
     job->n_admitted = 0;
 }
 
+/* Something that the batch touches is damaged: its changes are tried one by one. False: there are
+ * more. */
+static bool
+end_single(struct yk_job *job, enum yk_err result)
+{
+    uint32_t at = job->single_at++;
+    if (result == YK_OK) {
+        job->changes[job->n_single_done] = job->changes[at];
+        job->writes[job->n_single_done++] = job->writes[at];
+    } else if (is_refusal(job, result)) {
+        job->refused[job->n_refused] = job->writes[at];
+        job->refusals[job->n_refused++] = result;
+    } else {
+        while (at < job->n_admitted) {
+            job->writes[job->n_single_done++] = job->writes[at++];
+        }
+        job->n_admitted = job->n_single_done;
+        job->apply_result = result;
+        return true;
+    }
+    if (job->single_at < job->n_admitted) {
+        return false;
+    }
+    job->n_admitted = job->n_single_done;
+    return true;
+}
+
 /* False: apply is to be called again. */
 static bool
 end_apply(struct yk_job *job, enum yk_err result)
 {
-    bool is_refusal = (result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE) &&
-                      (yk_stack_info(job->stack)->caps & YK_BACKEND_ATOMIC_BATCH) != 0;
-    if (!is_refusal) {
+    if (job->is_single) {
+        return end_single(job, result);
+    }
+    if (!is_refusal(job, result)) {
         job->apply_result = result;
         return true;
+    }
+    if (result == YK_ECORRUPT) {
+        job->is_single = true;
+        return false;
     }
     job->room_result = result;
     if (refuse_puts(job, result)) {

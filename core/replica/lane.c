@@ -192,6 +192,7 @@ load_marks(struct yk_lane *lane, struct yk_job *job)
 {
     lane->marks.state = MARKS_LOADING;
     lane->marks.n_out = lane->marks.n_pages;
+    lane->marks.n_stored = 0;
     for (uint32_t i = 0; i < lane->marks.n_pages; i++) {
         add_get(lane, job, &lane->marks.ops[i]);
     }
@@ -219,6 +220,7 @@ static bool
 has_to_write(const struct yk_lane *lane)
 {
     return lane->decided.first != NULL || lane->marks.state == MARKS_WAITING ||
+           lane->marks.state == MARKS_TO_LOAD ||
            (lane->queue.first != NULL && !lane_marks_bar(lane)) ||
            (lane->n_jobs == 1 && lane->scans.first != NULL);
 }

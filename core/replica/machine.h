@@ -38,6 +38,7 @@ struct marks {
     uint32_t n_stored;   /* pages that the engine holds */
     uint32_t n_out;      /* pages under way */
     uint32_t n_done;     /* of these, well */
+    uint32_t n_tries;    /* to load them */
     enum yk_err result;  /* of those that were not */
     struct yk_op *ops;   /* one for each page */
     uint8_t *keys;       /* what they pin */

@@ -21,7 +21,8 @@ enum {
     CHECKSUM_SIZE = 4,
     KEY_SIZE = 7,
     KEY_ROOM = YK_PIN_ROOM + 8,
-    RETRY_MS = 1000
+    RETRY_MS = 1000,
+    TRIES_MAX = 4
 };
 
 static uint32_t
@@ -227,6 +228,26 @@ read_page(struct yk_lane *lane, const struct yk_op *op, struct yk_slice bytes)
     return YK_OK;
 }
 
+static void
+end_load(struct yk_lane *lane)
+{
+    struct marks *marks = &lane->marks;
+    enum yk_err result = marks->result;
+    marks->result = YK_OK;
+    if (result != YK_OK && result != YK_ECORRUPT && ++marks->n_tries < TRIES_MAX) {
+        marks->state = MARKS_TO_LOAD;
+        return;
+    }
+    if (result != YK_OK) {
+        lane->is_stopped = true;
+        yk_log(lane->config.world, YK_LOG_ERROR, "store",
+               "lane stopped: cannot read its flush marks bucket=%u lane=%u error=\"%s\"",
+               lane->config.bucket_index, lane->config.lane, yk_err_text(result));
+    }
+    marks->state = MARKS_IDLE;
+    lane_flush_due(lane);
+}
+
 void
 lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice page)
 {
@@ -235,13 +256,9 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
         result = read_page(lane, op, page);
     }
     if (result != YK_OK && result != YK_ENOTFOUND) {
-        lane->is_stopped = true;
-        yk_log(lane->config.world, YK_LOG_ERROR, "store",
-               "lane stopped: cannot read its flush marks bucket=%u lane=%u error=\"%s\"",
-               lane->config.bucket_index, lane->config.lane, yk_err_text(result));
+        marks->result = result;
     }
     if (--marks->n_out == 0) {
-        marks->state = MARKS_IDLE;
-        lane_flush_due(lane);
+        end_load(lane);
     }
 }

@@ -159,8 +159,9 @@ struct yk_backend_ops {
 
     /* Required. Makes the changes, in order. A key may stand in it once. DELETE of an absent key is
      * no error. After an error the lane stops: which changes were made is not known. Except with
-     * ATOMIC_BATCH: ENOSPACE, ENOMEM and ETOOLARGE say that none was made, their clients are
-     * refused, and the lane goes on; what had been admitted for this call is given up. */
+     * ATOMIC_BATCH: ENOSPACE, ENOMEM, ETOOLARGE and ECORRUPT say that none was made; the lane goes
+     * on, and what had been admitted for this call is given up. ECORRUPT: the host tries the
+     * changes one by one. The clients of what cannot be made are refused. */
     enum yk_err (*apply)(void *self, const struct yk_change *changes, uint32_t n,
                          struct yk_call *call);
 

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <glib/gstdio.h>
+
 #include "core/base/random.h"
 #include "core/node/node.h"
 #include "tests/sim/client.h"
@@ -22,6 +24,7 @@ enum happening {
     AT_SERVER_IN, /* bytes, or the end, reach the server */
     AT_CLIENT_IN, /* bytes reach the client */
     AT_MAIL,      /* ops reach worker `index` */
+    AT_JOB_RUN,   /* a thread takes up a job of worker `index` */
     AT_JOB,       /* a job of worker `index` is done */
     AT_BREAK,     /* the connection of client `index` breaks */
 };
@@ -60,6 +63,11 @@ struct simulation {
     GPtrArray *inputs[WORKERS_MAX]; /* what will be stepped before the next turn: struct entry */
     struct history *history;
     struct simulation_result *result;
+    bool keeps;         /* the engine does, over a restart of the node */
+    char *folder;       /* of its files; NULL: it has none */
+    GPtrArray *folders; /* of lanes */
+    uint64_t epoch;
+    uint32_t n_clients; /* made so far, in all lives of the node */
     /* The swarm. */
     int64_t delay_us_max; /* of the network */
     uint32_t window;      /* bytes that a client lets be under way */
@@ -359,6 +367,15 @@ settle(struct simulation *simulation, struct connection *connection)
     }
 }
 
+/* A thread takes the job up a little later: jobs that were sent out one after another may run the
+ * other way round. */
+static void
+send_job(struct simulation *simulation, uint32_t worker, struct yk_job *job)
+{
+    int64_t at_us = simulation->now_us + (int64_t)below(simulation, 100);
+    put(simulation, at_us, AT_JOB_RUN, worker)->thing = job;
+}
+
 static void
 run_job(struct simulation *simulation, uint32_t worker, struct yk_job *job)
 {
@@ -399,7 +416,7 @@ take_effects(struct simulation *simulation, uint32_t worker, bool *touched)
             break;
         }
         case YK_EFFECT_JOB:
-            run_job(simulation, worker, effects[i].job);
+            send_job(simulation, worker, effects[i].job);
             break;
         case YK_EFFECT_MAIL:
             send_mail(simulation, worker, effects[i].mail.to, effects[i].mail.first);
@@ -542,6 +559,9 @@ happen(struct simulation *simulation, struct entry *entry)
     case AT_CLIENT_IN:
         reach_client(simulation, entry);
         break;
+    case AT_JOB_RUN:
+        run_job(simulation, entry->index, entry->thing);
+        break;
     case AT_BREAK:
         trace(simulation, "break connection=%u", entry->index);
         connection->is_broken = true;
@@ -554,21 +574,53 @@ happen(struct simulation *simulation, struct entry *entry)
 
 /* A run */
 
-static char *
-choose_config(struct simulation *simulation)
+static bool
+has_plugin(struct yk_plugins *plugins, const char *name)
 {
-    g_autoptr(GString) text = g_string_new(NULL);
-    bool is_slow = one_in(simulation, 2);
-    bool has_faults = one_in(simulation, 5);
+    char error[YK_ERROR_SIZE];
+    return yk_plugins_find(plugins, YK_KIND_BACKEND, name, error) != NULL;
+}
+
+/* Mostly memory: the others make real files. */
+static const char *
+choose_engine(struct simulation *simulation, struct yk_plugins *plugins)
+{
+    static const char *const engines[] = {"lmdb", "tokyocabinet", "berkeleydb"};
+    uint64_t choice = below(simulation, 8);
+    bool keeps = choice < G_N_ELEMENTS(engines) && has_plugin(plugins, engines[choice]);
+    simulation->keeps = keeps;
+    return keeps ? engines[choice] : "memory";
+}
+
+static void
+choose_bucket(struct simulation *simulation, struct yk_plugins *plugins, GString *text,
+              GString *sections)
+{
+    const char *engine = choose_engine(simulation, plugins);
+    const char *durability = !simulation->keeps ? "memory" : one_in(simulation, 2) ? "os" : "disk";
+    g_string_append_printf(text, "[bucket default]\nbackend = %s\ndurability = %s\nslots = %u\n",
+                           engine, durability, 1u << below(simulation, 5));
     bool evicts = one_in(simulation, 6);
-    g_string_append_printf(text,
-                           "[bucket default]\nbackend = memory\ndurability = memory\nslots = %u\n",
-                           1u << below(simulation, 5));
+    if (simulation->keeps) {
+        g_string_append(sections, "[backend lmdb]\nmap_size = 64M\n"
+                                  "[backend tokyocabinet]\nbnum = 1000\nxmsiz = 0\n");
+        return;
+    }
     if (evicts) {
         g_string_append(text, "memory_max = 2M\nevict = s3fifo\nvalue_size_max = 40K\n");
     } else if (one_in(simulation, 4)) {
         g_string_append(text, "memory_max = 1M\n");
     }
+}
+
+static char *
+choose_config(struct simulation *simulation, struct yk_plugins *plugins)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    g_autoptr(GString) sections = g_string_new(NULL);
+    bool is_slow = one_in(simulation, 2);
+    bool has_faults = one_in(simulation, 5);
+    choose_bucket(simulation, plugins, text, sections);
     if (is_slow || has_faults) {
         g_string_append_printf(text, "filters = %s%s%s\n", is_slow ? "delay" : "",
                                is_slow && has_faults ? ", " : "", has_faults ? "fault" : "");
@@ -584,9 +636,10 @@ choose_config(struct simulation *simulation)
     }
     g_string_append_printf(
         text,
-        "[frontend memcached]\nlisten = 127.0.0.1:11211\n[node a]\nworkers = %u\n"
+        "%s[frontend memcached]\nlisten = 127.0.0.1:11211\n[node a]\nworkers = %u\n"
         "lanes = %u\n",
-        (unsigned)below(simulation, WORKERS_MAX) + 1, 1u << below(simulation, 5));
+        sections->str, (unsigned)below(simulation, WORKERS_MAX) + 1,
+        1u << below(simulation, simulation->keeps ? 3 : 5));
     return g_strdup(text->str);
 }
 
@@ -596,11 +649,41 @@ find_plugin(void *arg, enum yk_plugin_kind kind, const char *name, char *error)
     return yk_plugins_find(arg, kind, name, error);
 }
 
+/* Each lane's folder; it lives as long as the simulation. */
+static const char *
+make_folder(void *arg, const struct yk_backend_place *place, char *error)
+{
+    struct simulation *simulation = arg;
+    char *path = g_strdup_printf("%s/%u", simulation->folder, place->lane);
+    g_ptr_array_add(simulation->folders, path);
+    g_assert_cmpint(g_mkdir_with_parents(path, 0700), ==, 0);
+    return path;
+}
+
+static bool
+open_node(struct simulation *simulation)
+{
+    char error[YK_ERROR_SIZE];
+    struct yk_node_setup setup = {.config = simulation->config,
+                                  .world = &simulation->world,
+                                  .n_workers = simulation->config->node.workers,
+                                  .epoch = ++simulation->epoch,
+                                  .seed = yk_random_next(&simulation->random),
+                                  .make_folder = make_folder,
+                                  .make_folder_arg = simulation,
+                                  .facts = tell_facts};
+    if (yk_node_new(&setup, &simulation->node, error) != YK_OK) {
+        fail(simulation, "%s", error);
+        return false;
+    }
+    return true;
+}
+
 static bool
 make_node(struct simulation *simulation, struct yk_plugins *plugins)
 {
     char error[YK_ERROR_SIZE];
-    g_autofree char *text = choose_config(simulation);
+    g_autofree char *text = choose_config(simulation, plugins);
     struct yk_config_source source = {.file = "sim",
                                       .text = text,
                                       .size = strlen(text),
@@ -611,17 +694,11 @@ make_node(struct simulation *simulation, struct yk_plugins *plugins)
         fail(simulation, "%s", error);
         return false;
     }
-    struct yk_node_setup setup = {.config = simulation->config,
-                                  .world = &simulation->world,
-                                  .n_workers = simulation->config->node.workers,
-                                  .epoch = below(simulation, 1000) + 1,
-                                  .seed = yk_random_next(&simulation->random),
-                                  .facts = tell_facts};
-    if (yk_node_new(&setup, &simulation->node, error) != YK_OK) {
-        fail(simulation, "%s", error);
-        return false;
+    simulation->epoch = below(simulation, 1000);
+    if (simulation->keeps) {
+        simulation->folder = g_dir_make_tmp("yakumo-sim-XXXXXX", NULL);
     }
-    return true;
+    return open_node(simulation);
 }
 
 /* Now and then so large that pipelined reads fill the output and what may be stashed. */
@@ -648,14 +725,15 @@ make_clients(struct simulation *simulation, uint32_t n_commands)
     simulation->n_connections = n;
     for (uint32_t i = 0; i < n; i++) {
         struct connection *connection = &simulation->connections[i];
-        config.connection = i;
+        *connection = (struct connection){.client = NULL};
+        config.connection = simulation->n_clients++;
         config.seed = yk_random_next(&simulation->random);
         connection->client = client_new(&config);
         connection->worker = (uint32_t)below(simulation, simulation->node->n_workers);
         connection->to_server = g_byte_array_new();
-        put(simulation, (int64_t)below(simulation, 1000), AT_CLIENT, i);
+        put(simulation, simulation->now_us + (int64_t)below(simulation, 1000), AT_CLIENT, i);
         if (simulation->breaks && one_in(simulation, 3)) {
-            put(simulation, (int64_t)below(simulation, 300000), AT_BREAK, i);
+            put(simulation, simulation->now_us + (int64_t)below(simulation, 300000), AT_BREAK, i);
         }
     }
 }
@@ -719,6 +797,11 @@ check(struct simulation *simulation)
             fail(simulation, "connection %u was closed with answers owed", i);
         }
     }
+}
+
+static void
+check_history(struct simulation *simulation)
+{
     if (simulation->result->failure->len == 0) {
         g_autoptr(GString) why = g_string_new(NULL);
         enum history_verdict verdict = history_check(simulation->history, why);
@@ -729,14 +812,11 @@ check(struct simulation *simulation)
     }
 }
 
+/* The clients of one life of the node. */
 static void
-clean_up(struct simulation *simulation)
+drop_clients(struct simulation *simulation)
 {
     struct entry *entry;
-    /* After a failure sessions are still open: then the node is left as it is. */
-    if (simulation->result->failure->len == 0) {
-        yk_node_free(simulation->node);
-    }
     while ((entry = take(simulation)) != NULL) {
         entry_free(entry);
     }
@@ -744,6 +824,51 @@ clean_up(struct simulation *simulation)
         client_free(simulation->connections[i].client);
         g_byte_array_free(simulation->connections[i].to_server, TRUE);
     }
+    simulation->n_connections = 0;
+    memset(simulation->has_turn, 0, sizeof(simulation->has_turn));
+}
+
+/* What the engine keeps is there when the node starts again. */
+static void
+restart(struct simulation *simulation)
+{
+    drop_clients(simulation);
+    yk_node_free(simulation->node);
+    simulation->node = NULL;
+    trace(simulation, "restart");
+    simulation->now_us += (int64_t)below(simulation, one_in(simulation, 2) ? 10000 : 3000000);
+    (void)open_node(simulation);
+}
+
+static void
+remove_files(struct simulation *simulation)
+{
+    if (simulation->folder == NULL) {
+        return;
+    }
+    for (guint i = 0; i < simulation->folders->len; i++) {
+        const char *path = simulation->folders->pdata[i], *name;
+        g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
+        while (folder != NULL && (name = g_dir_read_name(folder)) != NULL) {
+            g_autofree char *file = g_build_filename(path, name, NULL);
+            (void)g_remove(file);
+        }
+        (void)g_rmdir(path);
+    }
+    (void)g_rmdir(simulation->folder);
+    g_free(simulation->folder);
+}
+
+static void
+clean_up(struct simulation *simulation)
+{
+    /* After a failure sessions are still open: then the node is left as it is. */
+    if (simulation->result->failure->len == 0) {
+        yk_node_free(simulation->node);
+    }
+    drop_clients(simulation);
+    remove_files(simulation);
+    g_ptr_array_free(simulation->folders, TRUE);
     for (uint32_t i = 0; i < WORKERS_MAX; i++) {
         g_ptr_array_free(simulation->inputs[i], TRUE);
     }
@@ -765,6 +890,7 @@ simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
     simulation->random.state = seed;
     simulation->result = ret_result;
     simulation->agenda = g_ptr_array_new();
+    simulation->folders = g_ptr_array_new_with_free_func(g_free);
     simulation->world = (struct yk_world){.arg = simulation,
                                           .now_ms = world_now_ms,
                                           .now_us = world_now_us,
@@ -782,9 +908,16 @@ simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
         simulation->history->may_evict = simulation->config->buckets[0].evict != YK_EVICT_NONE;
         simulation->history->may_fail = simulation->config->buckets[0].memory_max != 0 ||
                                         simulation->config->buckets[0].n_filters > 0;
-        make_clients(simulation, n_commands);
-        run_agenda(simulation);
-        check(simulation);
+        uint32_t n_lives = simulation->keeps ? (uint32_t)below(simulation, 4) + 1 : 1;
+        for (uint32_t life = 0; life < n_lives && ret_result->failure->len == 0; life++) {
+            if (life > 0) {
+                restart(simulation);
+            }
+            make_clients(simulation, n_commands / n_lives);
+            run_agenda(simulation);
+            check(simulation);
+        }
+        check_history(simulation);
     }
     ret_result->n_operations = simulation->history->operations->len;
     ret_result->simulated_us = simulation->now_us;

@@ -48,7 +48,8 @@ static struct {
     const char *refused; /* admit refuses values that hold this text */
     enum yk_err apply_result, get_result, scan_result;
     bool answers_twice, answers_not, answers_outside, forgets_first;
-    bool is_full; /* apply refuses batches with puts */
+    bool is_full;        /* apply refuses batches with puts */
+    const char *damaged; /* apply fails with ECORRUPT where a key ends with this text */
     enum yk_err sync_result;
     uint32_t n_applied, n_gets, n_scans, n_open, n_syncs;
     uint32_t n_admitted, n_admitted_max; /* puts not applied yet; 0: no bound */
@@ -148,8 +149,14 @@ do_apply(const struct pending *pending)
         return stub.apply_result;
     }
     for (uint32_t i = 0; i < pending->n; i++) {
+        const struct yk_key *key = &pending->changes[i].key;
+        size_t size = stub.damaged != NULL ? strlen(stub.damaged) : 0;
         if (stub.is_full && pending->changes[i].kind == YK_CHANGE_PUT) {
             return YK_ENOSPACE;
+        }
+        if (stub.damaged != NULL && key->size >= size &&
+            memcmp(key->data + key->size - size, stub.damaged, size) == 0) {
+            return YK_ECORRUPT;
         }
     }
     for (uint32_t i = 0; i < pending->n; i++) {
@@ -1371,6 +1378,30 @@ test_full(gconstpointer mode)
 }
 
 static void
+test_damaged_batch(gconstpointer mode)
+{
+    struct bench bench;
+    bench_open(&bench, GPOINTER_TO_INT(mode));
+    stub.damaged = "bad";
+    struct answer *fine[] = {store(&bench, YK_MODE_SET, "a", "1", 0),
+                             store(&bench, YK_MODE_SET, "b", "2", 0)};
+    struct answer *bad[] = {store(&bench, YK_MODE_SET, "1bad", "x", 0),
+                            store(&bench, YK_MODE_SET, "2bad", "x", 0)};
+    struct answer *after = store(&bench, YK_MODE_SET, "c", "3", 0);
+    pump(&bench);
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpuint(fine[i]->result, ==, YK_OK);
+        g_assert_cmpuint(bad[i]->result, ==, YK_ECORRUPT);
+    }
+    g_assert_cmpuint(after->result, ==, YK_OK);
+    g_assert_cmpuint(stub.n_syncs, ==, 1);
+    assert_value(&bench, "b", "2");
+    assert_value(&bench, "1bad", NULL);
+    assert_value(&bench, "c", "3");
+    bench_close(&bench);
+}
+
+static void
 test_sync(gconstpointer mode)
 {
     struct bench bench;
@@ -1569,6 +1600,7 @@ main(int argc, char **argv)
     add("marks-damaged", MODE_PREFIX, N_MODES - 1, test_marks_damaged);
     add("shut", 0, N_MODES - 1, test_shut);
     add("full", MODE_READERS, MODE_READERS, test_full);
+    add("damaged-batch", MODE_READERS, MODE_READERS, test_damaged_batch);
     add("sync", MODE_READERS, MODE_READERS, test_sync);
     add("read-beside", MODE_READERS, MODE_READERS, test_read_beside);
     add("read-overtaken", MODE_READERS, MODE_READERS, test_read_overtaken);

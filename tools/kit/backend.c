@@ -234,14 +234,18 @@ settle_wipe(struct kit_model *model, uint16_t slot, uint16_t kept)
     }
 }
 
-/* The first half of the items get the keys of the second half, in another generation or slot. */
+/* The first half of the items get the keys of the second half, in another generation or slot that
+ * no other item has. */
 static void
 make_twins(struct kit_model *model, uint32_t n)
 {
     g_hash_table_remove_all(model->by_key);
-    for (uint32_t i = 0; i < model->n_items; i++) {
+    for (uint32_t i = n; i < model->n_items; i++) {
+        g_hash_table_insert(model->by_key, &model->items[i].key, &model->items[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
         struct kit_key *key = &model->items[i].key;
-        if (i < n && i + n < model->n_items) {
+        if (i + n < model->n_items) {
             const struct kit_key *other = &model->items[i + n].key;
             uint8_t *bytes = g_memdup2(other->bytes, other->size);
             g_free((void *)key->bytes);
@@ -251,6 +255,9 @@ make_twins(struct kit_model *model, uint32_t n)
             key->slot = i % 3 == 0 && other->slot != KIT_SLOT_OF_CORE
                             ? (uint16_t)((other->slot + 1) % KIT_SLOTS)
                             : other->slot;
+        }
+        while (g_hash_table_contains(model->by_key, key)) {
+            key->generation++;
         }
         g_hash_table_insert(model->by_key, key, &model->items[i]);
     }
