@@ -254,7 +254,7 @@ fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct y
         reply->result = YK_ENOTFOUND;
         return true;
     }
-    if ((op->request.flags & YK_REQUEST_WIN) != 0) {
+    if (record.marks != 0) {
         yk_decide(&op->request, &record, lane->now_ms, lane->config.value_size_max, &decision);
         if (decision.is_change) {
             return false;

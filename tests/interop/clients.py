@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Clients that people use, as Debian ships them: memccapable, pymemcache, Cache::Memcached::Fast, gomemcache.
-Each against one worker, two workers, and an engine that is slow.
+"""Clients that people use: memccapable, pymemcache, pylibmc, Cache::Memcached::Fast, gomemcache and php-memcached as
+Debian ships them, memjs as npm does. By the text and the binary protocol, where a client speaks both; each against one worker, two workers, and an engine that is slow.
 
 Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/interop/clients.py [CASE ...]
 """
@@ -51,12 +51,20 @@ def run_client(command, **options):
     return out
 
 
-def memccapable(node):
+def run_memccapable(node, protocol):
     if shutil.which("memccapable") is None:
         skip("no memccapable (libmemcached-tools)")
-    out = run_client(["memccapable", "-h", "127.0.0.1", "-p", str(node.port), "-t", str(5 * yakumo.SLOW), "-a"])
+    out = run_client(["memccapable", "-h", "127.0.0.1", "-p", str(node.port), "-t", str(5 * yakumo.SLOW), protocol])
     assert "All tests passed" in out, out
     equal(out.count("[pass]"), 27, "tests that passed")
+
+
+def memccapable(node):
+    run_memccapable(node, "-a")
+
+
+def memccapable_binary(node):
+    run_memccapable(node, "-b")
 
 
 class Compressed:
@@ -129,6 +137,111 @@ def pymemcache(node):
     client.quit()
 
 
+def run_pylibmc(node, is_binary):
+    try:
+        import pylibmc
+    except ImportError:
+        skip("no pylibmc (python3-pylibmc)")
+    client = pylibmc.Client([f"127.0.0.1:{node.port}"], binary=is_binary,
+                            behaviors={"tcp_nodelay": True, "cas": True, "receive_timeout": 20000000 * yakumo.SLOW})
+    value = random.Random(1).randbytes((1 << 20) - 1000)
+    equal(client.flush_all(), True, "flush_all")
+    equal(client.get("k"), None, "get of nothing")
+    equal(client.set("k", b"value"), True, "set")
+    equal(client.get("k"), b"value", "get")
+    equal(client.add("k", b"x"), False, "add of what is there")
+    equal(client.replace("k", b"second"), True, "replace")
+    equal(client.append("k", b" end"), True, "append")
+    equal(client.prepend("k", b"begin "), True, "prepend")
+    got, cas = client.gets("k")
+    equal(got, b"begin second end", "gets")
+    equal(client.cas("k", b"swapped", cas), True, "cas")
+    equal(client.cas("k", b"again", cas), False, "cas with an old unique")
+    equal(client.get("k"), b"swapped", "get after cas")
+    equal(client.set("n", 41), True, "set of a number")
+    equal(client.incr("n"), 42, "incr")
+    equal(client.decr("n", 50), 0, "decr below 0")
+    try:
+        client.incr("nothing")
+        raise AssertionError("incr of nothing was done")
+    except pylibmc.NotFound:
+        pass
+    equal(client.touch("k", 3600), True, "touch")
+    equal(client.touch("nothing", 3600), False, "touch of nothing")
+    equal(client.set("large", value), True, "set of a large value")
+    equal(client.get("large"), value, "get of a large value")
+    try:
+        client.set("larger", random.Random(2).randbytes((1 << 20) + 1))
+        raise AssertionError("a value that is too large was taken")
+    except pylibmc.Error:
+        pass
+    many = {f"m{i}": b"%d" % i for i in range(1000)}
+    equal(client.set_multi(many), [], "set_multi")
+    equal(client.get_multi([*many, "nothing"]), many, "get_multi")
+    equal(client.delete_multi(list(many)), True, "delete_multi")
+    equal(client.get_multi(list(many)), {}, "get_multi after delete_multi")
+    equal(client.delete("k"), True, "delete")
+    equal(client.delete("k"), False, "delete of nothing")
+    assert client.get_stats()[0][1], "stats"
+    client.disconnect_all()
+
+
+def pylibmc_text(node):
+    run_pylibmc(node, False)
+
+
+def pylibmc_binary(node):
+    run_pylibmc(node, True)
+
+
+def run_php(node, protocol):
+    php = shutil.which("php")
+    if php is None:
+        skip("no php (php-cli)")
+    if subprocess.run([php, "-r", "exit(class_exists('Memcached') ? 0 : 1);"], check=False).returncode:
+        skip("no Memcached in php (php-memcached)")
+    out = run_client([php, os.path.join(HERE, "memcached.php"), "127.0.0.1", str(node.port), protocol])
+    assert out.strip().endswith(" calls, 0 wrong"), out
+
+
+def php_text(node):
+    run_php(node, "text")
+
+
+def php_binary(node):
+    run_php(node, "binary")
+
+
+def install_memjs():
+    """What package-lock.json names, once for this build."""
+    folder = os.path.join(yakumo.BUILDDIR, "tests", "interop", "npm")
+    if os.path.isdir(os.path.join(folder, "node_modules", "memjs")):
+        return folder
+    npm = shutil.which("npm")
+    if npm is None:
+        skip("no npm (npm)")
+    os.makedirs(folder, exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(os.path.join(HERE, "node", name), os.path.join(folder, name))
+    installing = subprocess.run(
+        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=30000",
+         "--cache", yakumo.temporary("npm")], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False)
+    if installing.returncode:
+        skip("npm could not install memjs: " + (installing.stdout.strip().splitlines() or ["no word"])[-1])
+    return folder
+
+
+def memjs(node):
+    program = shutil.which("node") or shutil.which("nodejs")
+    if program is None:
+        skip("no node (nodejs)")
+    folder = install_memjs()
+    shutil.copyfile(os.path.join(HERE, "node", "memjs.js"), os.path.join(folder, "memjs.js"))
+    out = run_client([program, os.path.join(folder, "memjs.js"), f"127.0.0.1:{node.port}"])
+    assert out.strip().endswith(" calls, 0 wrong"), out
+
+
 def cache_memcached_fast(node):
     if shutil.which("perl") is None or subprocess.run(
             ["perl", "-MCache::Memcached::Fast", "-e", "1"], stderr=subprocess.DEVNULL, check=False).returncode:
@@ -172,4 +285,5 @@ def case(client, place):
 
 
 yakumo.run(*(case(client, place)
-             for client in (memccapable, pymemcache, cache_memcached_fast, gomemcache) for place in PLACES))
+             for client in (memccapable, memccapable_binary, pymemcache, pylibmc_text, pylibmc_binary,
+                            cache_memcached_fast, gomemcache, php_text, php_binary, memjs) for place in PLACES))

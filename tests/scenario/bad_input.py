@@ -232,9 +232,9 @@ def random_bytes():
 
 
 def other_protocols():
-    """A binary memcached client, an HTTP client, TLS, RESP: an error or a close, soon."""
+    """An answer of the binary protocol, an HTTP client, TLS, RESP: an error or a close, soon."""
     node = Node()
-    for greeting in (b"\x80\x0b" + bytes(22), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    for greeting in (b"\x81\x0b" + bytes(22), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
                      b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500) + b"\n",
                      b"*1\r\n$4\r\nPING\r\n"):
         with node.client() as client:

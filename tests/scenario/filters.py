@@ -52,7 +52,7 @@ listen = 127.0.0.1:0
             equal(reader.set(b"k", b"x", verb=verb), refusal, verb.decode())
         equal(reader.set(b"k", b"x", verb=b"cas", cas=b"%d" % cas), refusal, "cas")
         for command in (b"incr k 1", b"decr k 1", b"delete k", b"touch k 10", b"gat 10 k", b"flush_all",
-                        b"cache_memlimit 64"):
+                        b"cache_memlimit 64", b"mg k T10", b"mg k R10", b"mg none N10", b"md k I q", b"ma k q"):
             equal(reader.ask(command), refusal, command.decode())
         with node.client("memcached") as other:
             equal(other.ask(b"shutdown"), refusal, "shutdown")
@@ -60,6 +60,9 @@ listen = 127.0.0.1:0
         equal(reader.get(b"k"), b"10", "the value that others wrote")
         equal(reader.gets(b"k"), (b"10", cas), "its CAS unique")
         assert int(reader.stats()["curr_items"]) == 1, "stats"
+        equal(writer.ask(b"md k I"), b"HD", "md I")
+        assert b"W" not in reader.ask(b"mg k"), "mg of a stale record was won where nothing may change"
+        equal(writer.ask(b"mg k"), b"HD X W", "mg of it where one may")
         matches(reader.ask(b"version").decode(), "^VERSION ")
         writer.is_served()
 

@@ -3,10 +3,21 @@
 
 static const char refusal[] = "this listener is read only";
 
+/* What makes a read change the record. */
+static const uint32_t get_changes = YK_REQUEST_TOUCH | YK_REQUEST_VIVIFY | YK_REQUEST_RECACHE;
+
 static enum yk_verdict
 readonly_request(void *self, void *session, struct yk_request *request, struct yk_reply *ret_reply)
 {
     switch (request->op) {
+    case YK_OP_GET:
+        if ((request->flags & get_changes) == 0) {
+            request->flags &= ~(uint32_t)YK_REQUEST_WIN; /* a win is noted in the record */
+            return YK_VERDICT_PASS;
+        }
+        ret_reply->result = YK_EREADONLY;
+        ret_reply->text = refusal;
+        return YK_VERDICT_ANSWER;
     case YK_OP_STORE:
     case YK_OP_ARITH:
     case YK_OP_DELETE:
@@ -33,8 +44,9 @@ YK_PLUGIN(readonly) = {
     .version = "1",
     .summary = "refuses every request that would change something",
     .details =
-        "Stands in request_filters of a frontend. Writes, touches (also get-and-touch), flushes, "
-        "administration and shutdown are answered with \"read only\"; reads, scans and statistics "
-        "pass.",
+        "Stands in request_filters of a frontend. Writes, touches (also get-and-touch, and reads "
+        "that may make a "
+        "record or win it), flushes, administration and shutdown are answered with \"read only\"; "
+        "reads, scans and statistics pass. Nobody wins a stale record here.",
     .ops = &readonly_ops,
 };
