@@ -30,6 +30,16 @@ listen = 127.0.0.1:0
 [node a]
 workers = 2
 """
+KEPT = """
+[bucket default]
+backend = %s
+durability = os
+[frontend memcached]
+listen = 127.0.0.1:0
+[node a]
+workers = %d
+"""
+ENGINES = ("lmdb", "tokyocabinet", "berkeleydb")
 PLACES = {
     "one_worker": lambda: Node(options=["node.workers=1"]),
     "two_workers": lambda: Node(options=["node.workers=2"]),
@@ -284,6 +294,18 @@ def case(client, place):
     return f"{client.__name__}_{place}", run
 
 
+def case_of_engine(client, engine, n_workers):
+    def run():
+        yakumo.need_plugin(engine)
+        node = Node(KEPT % (engine, n_workers))
+        client(node)
+        node.client().is_served()
+
+    return f"{client.__name__}_{engine}_{n_workers}", run
+
+
 yakumo.run(*(case(client, place)
              for client in (memccapable, memccapable_binary, pymemcache, pylibmc_text, pylibmc_binary,
-                            cache_memcached_fast, gomemcache, php_text, php_binary, memjs) for place in PLACES))
+                            cache_memcached_fast, gomemcache, php_text, php_binary, memjs) for place in PLACES),
+           *(case_of_engine(client, engine, n_workers)
+             for client in (memccapable, memccapable_binary) for engine in ENGINES for n_workers in (1, 2)))
