@@ -107,6 +107,7 @@ filter_close(struct filter *filter)
         kit_broken(filter->kit, KIT_LEAK, "%llu allocations are left after destroy",
                    (unsigned long long)filter->host.n_alive);
     }
+    kit_host_done(&filter->host);
 }
 
 /* Touches every byte, for what is not there to be seen. */
