@@ -178,9 +178,9 @@ start_apply(struct yk_job *job)
 static bool
 is_refusal(const struct yk_job *job, enum yk_err result)
 {
-    return (yk_stack_info(job->stack)->caps & YK_BACKEND_ATOMIC_BATCH) != 0 &&
-           (result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE ||
-            result == YK_ECORRUPT);
+    return (result == YK_ENOSPACE || result == YK_ENOMEM || result == YK_ETOOLARGE ||
+            result == YK_ECORRUPT) &&
+           (yk_stack_info(job->stack)->caps & YK_BACKEND_ATOMIC_BATCH) != 0;
 }
 
 /* An engine that applies all or nothing has no room: the puts are refused, and deletions, which may

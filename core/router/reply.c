@@ -26,11 +26,28 @@ count_store(struct counters *counters, const struct yk_request *request, enum yk
 }
 
 static void
-count_touch(struct counters *counters, const struct yk_request *request, bool is_hit)
+count_arith(struct counters *counters, const struct yk_request *request, enum yk_err result)
 {
-    counters->cmd_touch++;
-    count_hit(is_hit, &counters->touch_hits, &counters->touch_misses);
-    if ((request->flags & YK_REQUEST_VALUE) != 0) {
+    bool is_hit = result != YK_ENOTFOUND;
+    if (request->mode == YK_MODE_DECR) {
+        count_hit(is_hit, &counters->decr_hits, &counters->decr_misses);
+    } else {
+        count_hit(is_hit, &counters->incr_hits, &counters->incr_misses);
+    }
+}
+
+/* A read that touches is a touch; one that only wants to know of the record counts as nothing. */
+static void
+count_get(struct counters *counters, const struct yk_request *request, bool is_hit)
+{
+    bool touches = request->op == YK_OP_TOUCH || (request->flags & YK_REQUEST_TOUCH) != 0;
+    if ((request->flags & (YK_REQUEST_HINT | YK_REQUEST_WIN)) == YK_REQUEST_HINT) {
+        return;
+    }
+    if (touches && (is_hit || request->op == YK_OP_TOUCH)) {
+        counters->cmd_touch++;
+        count_hit(is_hit, &counters->touch_hits, &counters->touch_misses);
+    } else {
         counters->cmd_get++;
         count_hit(is_hit, &counters->get_hits, &counters->get_misses);
     }
@@ -41,27 +58,21 @@ count_outcome(struct yk_router *router, const struct yk_request *request, enum y
 {
     struct counters *counters = &router->counters;
     bool is_hit = result == YK_OK;
-    bool is_miss = result == YK_ENOTFOUND;
     switch (request->op) {
     case YK_OP_GET:
-        counters->cmd_get++;
-        count_hit(is_hit, &counters->get_hits, &counters->get_misses);
+    case YK_OP_TOUCH:
+        count_get(counters, request, is_hit);
         break;
     case YK_OP_STORE:
         count_store(counters, request, result);
         break;
     case YK_OP_DELETE:
-        count_hit(is_hit, &counters->delete_hits, &counters->delete_misses);
-        break;
-    case YK_OP_ARITH:
-        if (request->mode == YK_MODE_DECR) {
-            count_hit(!is_miss, &counters->decr_hits, &counters->decr_misses);
-        } else {
-            count_hit(!is_miss, &counters->incr_hits, &counters->incr_misses);
+        if ((request->flags & YK_REQUEST_INVALIDATE) == 0) {
+            count_hit(is_hit, &counters->delete_hits, &counters->delete_misses);
         }
         break;
-    case YK_OP_TOUCH:
-        count_touch(counters, request, is_hit);
+    case YK_OP_ARITH:
+        count_arith(counters, request, result);
         break;
     case YK_OP_FLUSH:
         counters->cmd_flush++;
