@@ -215,7 +215,7 @@ static void
 start_anew(struct killing *killing)
 {
     struct kit_bench *bench = killing->bench;
-    g_autofree char *folder = kit_make_folder(bench->kit, "kill");
+    g_free(kit_make_folder(bench->kit, "kill")); /* again, empty */
     kit_model_clear(&bench->model);
     killing->flying.n = 0;
 }
