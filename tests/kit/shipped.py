@@ -16,9 +16,11 @@ TRANSCRIPTS = os.path.join(kit.top_srcdir(), "tests", "unit", "memcached_transcr
 # that an engine is known to break stands here with its reason: --except=RULE.
 SHIPPED = [
     ("backend", "memory"),
-    ("backend", "lmdb"),
-    ("backend", "tokyocabinet"),
-    ("backend", "berkeleydb"),
+    # Without checksums in their files these two may follow a damaged page anywhere.
+    ("backend", "lmdb", "--except=damage"),
+    # Killed in the middle of making its file, it does not open any more.
+    ("backend", "tokyocabinet", "--except=kill-open"),
+    ("backend", "berkeleydb", "--except=damage"),
     ("filter", "stats"),
     ("filter", "delay", "get=2ms", "jitter=1ms"),
     ("filter", "fault"),

@@ -25,6 +25,7 @@ kit_bench_free(struct kit_bench *bench)
     if (bench->model.items != NULL) {
         kit_model_done(&bench->model);
     }
+    kit_host_done(&bench->host);
     kit_remove(bench->folder);
     g_free(bench->folder);
     g_free(bench);

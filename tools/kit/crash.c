@@ -58,10 +58,12 @@ struct found {
 
 struct killing {
     struct kit_bench *bench;
-    struct kit_batch flying; /* under way when the last child was killed; n 0: none */
-    uint64_t seed;           /* of the round's batches */
+    struct kit_batch flying;     /* under way when the last child was killed; n 0: none */
+    bool is_told[KIT_BATCH_MAX]; /* of its changes: one can see whether it is there */
+    uint64_t seed;               /* of the round's batches */
     bool must_survive;
     bool is_atomic;
+    bool was_opening; /* when it was killed last */
     uint64_t n_rounds_kept, n_kept, n_lost, n_unopened, n_batches, n_whole, n_none;
 };
 
@@ -86,6 +88,13 @@ look_at(void *arg, uint32_t index, enum yk_err result, struct yk_slice value)
     }
 }
 
+/* The rule that is broken by what is found now. */
+static enum kit_rule
+rule_of(const struct killing *killing, enum kit_rule rule)
+{
+    return killing->was_opening ? KIT_KILL_OPEN : rule;
+}
+
 static bool
 is_whole(const struct found *found)
 {
@@ -108,13 +117,13 @@ look_at_flying(const struct killing *killing, struct found *found)
         bool is_new = is_state(flying->items[i], &flying->values[i]);
         const struct kit_item *item = flying->items[i];
         found->is_new[i] = is_new;
-        if (item->n_states == 1 && (item->states[0].id != 0 || flying->values[i].id != 0)) {
+        if (item->n_states == 1 && killing->is_told[i]) {
             n_new += is_new;
             n_old += !is_new;
         }
     }
     if (killing->is_atomic && n_new > 0 && n_old > 0) {
-        kit_broken(killing->bench->kit, KIT_ATOMIC,
+        kit_broken(killing->bench->kit, rule_of(killing, KIT_ATOMIC),
                    "after kill -9 %u changes of the batch under way are there and %u are not",
                    n_new, n_old);
     }
@@ -134,7 +143,7 @@ look(struct killing *killing, struct found *found)
     }
     if (!is_whole(found)) {
         if (killing->must_survive) {
-            kit_broken(bench->kit, KIT_KILL,
+            kit_broken(bench->kit, rule_of(killing, KIT_KILL),
                        "after kill -9 %u records are gone, %u have an older value, %u end in error",
                        found->n_lost, found->n_stale, found->n_errors);
         }
@@ -142,7 +151,7 @@ look(struct killing *killing, struct found *found)
     }
     look_at_flying(killing, found);
     const struct kit_disturbance none = {.bytes_max = YK_SCAN_BYTES_MAX};
-    bench->model.rule = killing->must_survive ? KIT_KILL : 0;
+    bench->model.rule = killing->must_survive ? rule_of(killing, KIT_KILL) : 0;
     kit_model_scan(&bench->model, &bench->engine, &bench->random, &none);
     bench->model.rule = 0;
 }
@@ -164,7 +173,8 @@ be_victim(struct killing *killing, int fd)
     struct kit_batch batch;
     if (kit_engine_open(&bench->engine, &bench->place, found.error) != YK_OK) {
         if (killing->must_survive) {
-            kit_broken(bench->kit, KIT_KILL, "after kill -9 it does not open: %s", found.error);
+            kit_broken(bench->kit, rule_of(killing, KIT_KILL), "after kill -9 it does not open: %s",
+                       found.error);
         }
         found.is_open = 0;
     } else {
@@ -205,7 +215,7 @@ static void
 start_anew(struct killing *killing)
 {
     struct kit_bench *bench = killing->bench;
-    g_autofree char *folder = kit_make_folder(bench->kit, "kill");
+    g_free(kit_make_folder(bench->kit, "kill")); /* again, empty */
     kit_model_clear(&bench->model);
     killing->flying.n = 0;
 }
@@ -219,9 +229,8 @@ follow(struct killing *killing, const struct found *found, size_t n_ended)
     uint32_t n_new = 0, n_old = 0;
     for (uint32_t i = 0; i < flying->n; i++) {
         struct kit_item *item = flying->items[i];
-        bool is_told = item->states[0].id != flying->values[i].id;
-        n_new += is_told && found->is_new[i];
-        n_old += is_told && !found->is_new[i];
+        n_new += killing->is_told[i] && found->is_new[i];
+        n_old += killing->is_told[i] && !found->is_new[i];
         item->states[0] = item->states[found->is_new[i] ? item->n_states - 1 : 0];
         item->n_states = 1;
     }
@@ -230,6 +239,10 @@ follow(struct killing *killing, const struct found *found, size_t n_ended)
     bench->random.state = killing->seed;
     for (size_t i = 0; i <= n_ended; i++) {
         kit_batch_make(&bench->model, &bench->random, 1 + i % KIT_BATCH_MAX, flying);
+        for (uint32_t k = 0; k < flying->n; k++) {
+            killing->is_told[k] =
+                kit_values_differ(&flying->items[k]->states[0], &flying->values[k]);
+        }
         kit_batch_settle(&bench->model, flying, i < n_ended ? YK_OK : YK_EUNKNOWN, false);
     }
     killing->n_batches += n_ended;
@@ -269,11 +282,13 @@ kill_once(struct killing *killing, bool is_last)
     n_ended += has_found ? hear(fds[0], ended, BATCHES_MAX - n_ended) : 0;
     close(fds[0]);
     if (!kit_wait(pid, status, sizeof(status)) && strstr(status, "signal 9") == NULL) {
-        kit_broken(bench->kit, KIT_KILL, "opening after kill -9 ends the process with %s", status);
+        kit_broken(bench->kit, rule_of(killing, KIT_KILL),
+                   "opening after kill -9 ends the process with %s", status);
     }
     if (!has_found && !is_early) {
         kit_child_end(); /* it said itself what was broken */
     }
+    killing->was_opening = !has_found;
     if (has_found && (!found.is_open || !is_whole(&found))) {
         killing->n_unopened += !found.is_open;
         killing->n_lost += found.n_lost + found.n_stale + found.n_errors;

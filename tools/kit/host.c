@@ -9,7 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { RUBBISH_NEW = 0xa5, RUBBISH_OLD = 0xdb, LOG_LINE_SIZE = 1024, SLEEP_US_MAX = 20 };
+enum {
+    RUBBISH_NEW = 0xa5,
+    RUBBISH_OLD = 0xdb,
+    LOG_LINE_SIZE = 1024,
+    SLEEP_US_MAX = 20,
+    KEPT_SIZE_MAX = 65536
+};
 
 /* In front of each block, as long as its alignment. */
 struct block {
@@ -66,7 +72,12 @@ kit_host_release(struct kit_host *host, void *memory)
     memset(memory, RUBBISH_OLD, block->size);
     block->state = mark(block, IS_GONE);
     __atomic_sub_fetch(&host->n_alive, 1, __ATOMIC_RELAXED);
-    free(block);
+    if (block->size > KEPT_SIZE_MAX) {
+        free(block);
+        return;
+    }
+    uint32_t at = __atomic_fetch_add(&host->n_kept, 1, __ATOMIC_RELAXED) % KIT_BLOCKS_KEPT;
+    free(__atomic_exchange_n(&host->kept[at], block, __ATOMIC_ACQ_REL));
 }
 
 /* Always moves, so that nothing may count on the old address. */
@@ -192,6 +203,14 @@ kit_host_init(struct kit_host *host, struct kit *kit, uint64_t seed)
                                     .resize = world_resize,
                                     .release = world_release,
                                     .complete = world_complete};
+}
+
+void
+kit_host_done(struct kit_host *host)
+{
+    for (uint32_t i = 0; i < KIT_BLOCKS_KEPT; i++) {
+        free(host->kept[i]);
+    }
 }
 
 void

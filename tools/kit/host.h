@@ -12,6 +12,8 @@
 #include "core/base/world.h"
 #include "tools/kit/kit.h"
 
+enum { KIT_BLOCKS_KEPT = 64 };
+
 struct kit_shim;
 
 struct kit_host {
@@ -22,6 +24,8 @@ struct kit_host {
     uint64_t fails_at;  /* the allocation of this number fails; 0: none does */
     uint64_t fails_for; /* and so many after it */
     uint64_t n_failed;
+    void *kept[KIT_BLOCKS_KEPT]; /* the latest released ones, so that a second release is seen */
+    uint32_t n_kept;             /* ever; atomic */
     bool may_sleep;
     uint64_t now_ms; /* of the world; 0: the real clock */
     uint64_t random;
@@ -30,6 +34,7 @@ struct kit_host {
 };
 
 void kit_host_init(struct kit_host *host, struct kit *kit, uint64_t seed);
+void kit_host_done(struct kit_host *host);
 /* From now on: the n-th allocation fails, and n_more after it. 0: none. */
 void kit_host_fail(struct kit_host *host, uint64_t nth, uint64_t n_more);
 /* A host for one instance. */

@@ -202,6 +202,15 @@ kit_value_is_own(struct yk_slice bytes, const struct kit_key *key)
     return value_is(bytes, &value, key);
 }
 
+bool
+kit_values_differ(const struct kit_value *a, const struct kit_value *b)
+{
+    if (a->id == 0 || b->id == 0) {
+        return a->id != b->id;
+    }
+    return a->size != b->size || memcmp(&a->id, &b->id, MIN(a->size, sizeof(a->id))) != 0;
+}
+
 static uint32_t
 value_size(const struct kit_model *model, struct yk_random *random)
 {

@@ -64,6 +64,9 @@ void kit_value_fill(const struct kit_value *value, const struct kit_key *key, ui
 /* Is it what was written for this key at any time? Below KIT_SELF_CHECK_SIZE bytes: true. */
 bool kit_value_is_own(struct yk_slice bytes, const struct kit_key *key);
 
+/* Can one see by their bytes which of the two it is? Short ones may be the same. */
+bool kit_values_differ(const struct kit_value *a, const struct kit_value *b);
+
 /* Settles the item on the state that was read; false: it is none that it may have. */
 bool kit_item_match(struct kit_item *item, enum yk_err result, struct yk_slice value);
 

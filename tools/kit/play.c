@@ -108,6 +108,7 @@ kit_play_free(struct kit_play *play)
     yk_config_free(play->config);
     check_given_back(play);
     kit_shim_done(&play->shim);
+    kit_host_done(&play->host);
     g_byte_array_unref(play->input);
     g_byte_array_unref(play->output);
     g_free(play);

@@ -45,7 +45,7 @@ kit_n_failures(const struct kit_results *results)
 static const char *
 evidence_text(const struct kit_capability *one)
 {
-    bool is_declared = one->declared != NULL && strcmp(one->declared, "no") != 0;
+    bool is_declared = one->declared == NULL || strcmp(one->declared, "no") != 0;
     switch (one->evidence) {
     case KIT_SHOWN:
         return is_declared ? "shown" : "no";

@@ -58,16 +58,20 @@ say_and_die(int number)
     raise(number);
 }
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { HAS_SANITIZER = 1 };
+#else
+enum { HAS_SANITIZER = 0 };
+#endif
+
 /* Not where a sanitizer has more to say. */
 static void
 watch_crashes(void)
 {
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     static const int numbers[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL};
-    for (size_t i = 0; i < G_N_ELEMENTS(numbers); i++) {
+    for (size_t i = 0; i < G_N_ELEMENTS(numbers) && !HAS_SANITIZER; i++) {
         signal(numbers[i], say_and_die);
     }
-#endif
 }
 
 static void

@@ -249,7 +249,8 @@ inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
     box->taken = NULL;
     check_request(session, request);
     digest_request(session->shim, request);
-    session->shim->n_hints += (request->flags & YK_REQUEST_HINT) != 0;
+    session->shim->n_inexact += (request->flags & YK_REQUEST_HINT) != 0 ||
+                                request->op == YK_OP_STATS || request->op == YK_OP_ADMIN;
     session->n_submitted++;
     session->has_quiet = session->has_quiet || (request->flags & YK_REQUEST_QUIET) != 0;
     bool goes_on = box->outer->submit(box->outer, request);

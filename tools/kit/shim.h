@@ -19,15 +19,16 @@ struct kit_shim {
     struct yk_frontend_ops ops;         /* this layer's */
     const struct yk_frontend_ops *real; /* the tested one's */
     struct yk_plugin_host instance;
-    void *self;                          /* the tested one's; NULL: none is made */
-    GPtrArray *loans;                    /* struct loan, until the turn ends */
-    struct yk_random random;             /* of the stops */
-    uint32_t stops_one_in;               /* 0: none */
-    uint32_t grow_fails_in;              /* 1: the next one fails; 0: none does */
-    uint32_t n_sessions;                 /* open ones */
-    uint64_t n_requests;                 /* submitted */
-    uint64_t digest;                     /* of all that was submitted, but for notes and tags */
-    uint64_t n_stopped, n_lost, n_hints; /* requests with YK_REQUEST_HINT */
+    void *self;              /* the tested one's; NULL: none is made */
+    GPtrArray *loans;        /* struct loan, until the turn ends */
+    struct yk_random random; /* of the stops */
+    uint32_t stops_one_in;   /* 0: none */
+    uint32_t grow_fails_in;  /* 1: the next one fails; 0: none does */
+    uint32_t n_sessions;     /* open ones */
+    uint64_t n_requests;     /* submitted */
+    uint64_t digest;         /* of all that was submitted, but for notes and tags */
+    uint64_t n_stopped, n_lost;
+    uint64_t n_inexact; /* requests whose answers depend on more than what was asked before */
 };
 
 void kit_shim_init(struct kit_shim *shim, struct kit *kit, struct kit_host *host, uint64_t seed);
