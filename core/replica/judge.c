@@ -128,6 +128,14 @@ tell_hint(const struct yk_op *op, struct yk_reply *reply)
 }
 
 static void
+note_access(struct yk_lane *lane, const struct yk_op *op, bool is_hit)
+{
+    if (lane->recall != NULL) {
+        yk_recall_note(lane->recall, op->hash, is_hit, lane->now_ms);
+    }
+}
+
+static void
 fill_hit(const struct yk_op *op, const struct yk_record *record, uint32_t flags,
          struct yk_reply *reply)
 {
@@ -167,6 +175,7 @@ accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
                                   .flags = decision->reply_flags,
                                   .number = decision->number};
     tell_hint(op, &op->reply);
+    note_access(lane, op, wants_value(op) && old != NULL);
     if (wants_value(op) && op->record == NULL && old != NULL) {
         op->old =
             yk_buffer_new_copy(old->value); /* read and ended at once: a touch into the past */
@@ -216,6 +225,7 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
     yk_decide(&op->request, seen, lane->now_ms, lane->config.value_size_max, &decision);
     if (!decision.is_change && decision.result == YK_OK && seen != NULL) {
         struct yk_reply reply;
+        note_access(lane, op, true);
         fill_hit(op, seen, decision.reply_flags, &reply);
         end_write(lane, op, &reply, false);
         return;
@@ -260,6 +270,7 @@ fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct y
             return false;
         }
     }
+    note_access(lane, op, true);
     fill_hit(op, &record, decision.reply_flags, reply);
     return true;
 }

@@ -34,7 +34,11 @@ key_of(const struct yk_lane *lane, const struct yk_op *op)
 static void
 add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    job->has_hints = job->has_hints || (op->request.flags & YK_REQUEST_HINT) != 0;
+    if ((op->request.flags & YK_REQUEST_HINT) != 0 && lane->recall != NULL) {
+        (void)yk_recall_find(lane->recall, op->hash, &op->was_hit, &op->last_access_ms);
+    } else if ((op->request.flags & YK_REQUEST_HINT) != 0) {
+        job->has_hints = true;
+    }
     job->is_answered[job->n_gets] = false;
     job->keys[job->n_gets] = key_of(lane, op);
     job->gets[job->n_gets++] = op;
@@ -356,6 +360,9 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->n_slots = (1u << config->ring.slot_bits) / config->ring.n_lanes + 1;
     lane->is_stopped = config->is_shut;
     lane->slots = calloc(lane->n_slots, sizeof(struct slot));
+    if (!yk_stack_has_hints(config->stack)) {
+        lane->recall = calloc(1, sizeof(struct yk_recall));
+    }
     lane->sweep = yk_scan_state_new(config->key_size_max, SWEEP_BYTES, false);
     lane->sweep_op = calloc(1, sizeof(struct yk_op));
     if (yk_overlay_init(&lane->overlay) != YK_OK || make_jobs(lane) != YK_OK ||
@@ -388,6 +395,7 @@ yk_lane_free(struct yk_lane *lane)
         yk_job_done(&lane->jobs[i]);
     }
     free(lane->jobs);
+    free(lane->recall);
     lane_marks_done(lane);
     free(lane->slots);
     free(lane);

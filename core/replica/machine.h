@@ -7,6 +7,7 @@
 
 #include "core/replica/job.h"
 #include "core/replica/overlay.h"
+#include "core/replica/recall.h"
 
 #define SEQUENCE_BITS 40
 #define SEQUENCE_MAX  ((1ull << SEQUENCE_BITS) - 1)
@@ -69,6 +70,8 @@ struct yk_lane {
     struct yk_job *jobs;        /* the one that writes, then those that read */
     uint32_t n_jobs;
     uint32_t n_errands;
+
+    struct yk_recall *recall; /* NULL: the engine remembers reads by itself */
 
     uint64_t n_damaged;     /* records that could not be read */
     uint64_t complained_ms; /* when such a one was last logged */

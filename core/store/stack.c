@@ -403,6 +403,12 @@ yk_stack_hint(struct yk_stack *stack, const struct yk_key *key, struct yk_hint *
                                         : YK_ENOTFOUND;
 }
 
+bool
+yk_stack_has_hints(const struct yk_stack *stack)
+{
+    return stack->layers[stack->n_layers - 1].backend.hint != NULL;
+}
+
 void
 yk_stack_figures(struct yk_stack *stack, yk_figure_fn fn, void *arg)
 {

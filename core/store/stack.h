@@ -62,6 +62,7 @@ yk_stack_scan(struct yk_stack *stack, const struct yk_scan *scan, struct yk_curs
 enum yk_err yk_stack_sync(struct yk_stack *stack) YK_MUST_CHECK;
 enum yk_err
 yk_stack_hint(struct yk_stack *stack, const struct yk_key *key, struct yk_hint *ret_hint);
+bool yk_stack_has_hints(const struct yk_stack *stack);
 enum yk_err yk_stack_admit(struct yk_stack *stack, const struct yk_change *change) YK_MUST_CHECK;
 
 /* The engine's figures and the filters', one after another; the engine's record count as

@@ -39,8 +39,8 @@ static struct record *
 find(const struct yk_key *key)
 {
     for (uint32_t i = 0; i < held.n; i++) {
-        if (held.records[i].key_size == key->size &&
-            memcmp(held.records[i].key, key->data, key->size) == 0) {
+        if (yk_slice_equal(yk_slice_of(held.records[i].key, held.records[i].key_size),
+                           yk_slice_of(key->data, key->size))) {
             return &held.records[i];
         }
     }

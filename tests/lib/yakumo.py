@@ -156,10 +156,13 @@ def environment(extra=None):
     return own
 
 
+def has_plugin(name):
+    """Was it built?"""
+    return any(os.path.exists(os.path.join(BUILDDIR, place, name, name + ".la")) for place in PLUGIN_FOLDERS)
+
+
 def need_plugin(name):
-    """Skips the case where this build has no such plugin."""
-    if not any(os.path.exists(os.path.join(BUILDDIR, place, name, name + ".la"))
-               for place in PLUGIN_FOLDERS):
+    if not has_plugin(name):
         skip(f"{name} was not built")
 
 

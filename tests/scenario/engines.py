@@ -22,7 +22,7 @@ KILLS = 40 if yakumo.IS_LONG else 3
 
 def config(engine, durability="os", lanes=4, more=""):
     return (f"[bucket default]\nbackend = {engine}\ndurability = {durability}\n"
-            "[frontend memcached]\nlisten = 127.0.0.1:0\n"
+            "[backend lmdb]\nmap_size = 1G\n[frontend memcached]\nlisten = 127.0.0.1:0\n"
             f"[node a]\nworkers = 2\nlanes = {lanes}\n{more}")
 
 
@@ -92,6 +92,21 @@ def check_flush(engine):
     client = restart(node, node.kill)
     equal(client.get(b"k2"), b"y", "stored after the delayed flush, over a restart")
     equal((client.get(b"k1"), client.get(b"after")), (None, None), "flushed keys")
+    client.close()
+    node.stop()
+
+
+def check_hints(engine):
+    """The core remembers reads for engines that do not."""
+    node = Node(config=config(engine))
+    client = open_client(node)
+    set_all(client, {b"k": b"v"})
+    equal(client.ask(b"mg k h l"), b"HD h0 l0", "hints of what was stored")
+    equal(client.ask(b"mg k h l"), b"HD h1 l0", "hints of what was read")
+    equal(client.ask(b"mg k h T100"), b"HD h1", "hints of a touch")
+    equal(client.ask(b"mg k h"), b"HD h1", "hints after it")
+    set_all(client, {b"k": b"w"})
+    equal(client.ask(b"mg k h"), b"HD h0", "hints of what was stored anew")
     client.close()
     node.stop()
 
@@ -316,7 +331,7 @@ def case(check, engine, *more):
     return run
 
 
-CHECKS = (check_restart, check_flush, check_full, check_unusable, check_read_only, check_damaged, check_flipped,
+CHECKS = (check_restart, check_flush, check_hints, check_full, check_unusable, check_read_only, check_damaged, check_flipped,
           disk_is_disk)
 yakumo.run(*(case(check, engine) for engine in ENGINES for check in CHECKS),
            *(case(check_crashes, engine, durability) for engine in ENGINES for durability in ("os", "disk")))
