@@ -706,7 +706,8 @@ kit_model_scan(struct kit_model *model, struct kit_engine *engine, struct yk_ran
         if (result != YK_OK) {
             model->n_errors++;
             if (!model->may_fail) {
-                kit_broken(model->kit, KIT_SCAN_FAILS, "a step fails: %s", yk_err_text(result));
+                kit_broken(model->kit, model->rule != 0 ? model->rule : KIT_SCAN_FAILS,
+                           "a step of a scan fails: %s", yk_err_text(result));
             }
         }
         if (step == n_steps_max || (result != YK_OK && step > 1000)) {
