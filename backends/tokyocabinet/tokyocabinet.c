@@ -9,6 +9,11 @@
  * An error of the library other than "no record" makes its handle refuse all further writes; then
  * the file is opened again, which also undoes an unfinished transaction.
  *
+ * A kill -9 in the middle of a write to that log leaves its last entry cut short. The library then
+ * undoes the transaction in the file but not in what it has read of it already, and later leaves a
+ * gap that ends every scan. So such an entry, whose change was not begun, is cut off before the
+ * library sees it. And a file is made under another name first: half made, it does not open.
+ *
  * The library does not notice that a disk is full: what it writes beyond the mapped part of the
  * file is lost without an error, and a write to a mapped hole ends the process. So room is reserved
  * on the disk before each apply, for the file as long as it may become. */
@@ -17,11 +22,21 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "backends/tokyocabinet/scan.h"
 
-enum { KEY_SIZE_MAX = 65535, PATH_ROOM = 4096, RESERVE_STEP = 1024 * 1024, RECORD_HEAD = 64 };
+enum {
+    KEY_SIZE_MAX = 65535,
+    PATH_ROOM = 4096,
+    RESERVE_STEP = 1024 * 1024,
+    RECORD_HEAD = 64,
+    FILE_HEAD = 256, /* bytes of the database's head */
+    WAL_HEAD = 8,    /* bytes of the log before its entries */
+    WAL_ENTRY = 12   /* bytes of an entry before its data: offset (8), size (4) */
+};
 
 struct tokyocabinet {
     const struct yk_host *host;
@@ -152,18 +167,115 @@ reserve(struct tokyocabinet *self, TCHDB *db, uint64_t size)
     return reserve_exactly(self, db, size);
 }
 
+static enum yk_err
+fail_system(const struct tokyocabinet *self, const char *path)
+{
+    return fail(self, path, TCEOPEN, errno);
+}
+
+static TCHDB *
+new_handle(const struct tokyocabinet *self)
+{
+    TCHDB *db = tchdbnew();
+    if (tchdbtune(db, (int64_t)share_of(self, self->bnum), (int8_t)self->apow, (int8_t)self->fpow,
+                  self->tlarge ? HDBTLARGE : 0) &&
+        tchdbsetcache(db, (int32_t)share_of(self, self->rcnum)) &&
+        tchdbsetxmsiz(db, (int64_t)share_of(self, self->xmsiz))) {
+        return db;
+    }
+    tchdbdel(db);
+    return NULL;
+}
+
+/* Makes the file, whole or not at all. */
+static enum yk_err
+make_file(struct tokyocabinet *self)
+{
+    char fresh[PATH_ROOM + 8];
+    struct stat status;
+    if (stat(self->path, &status) == 0) {
+        return YK_OK;
+    }
+    if (errno != ENOENT) {
+        return fail_system(self, self->path);
+    }
+    snprintf(fresh, sizeof(fresh), "%s.new", self->path);
+    TCHDB *db = new_handle(self);
+    if (db == NULL) {
+        return YK_EINVALID;
+    }
+    errno = 0;
+    if (!tchdbopen(db, fresh, HDBOWRITER | HDBOCREAT | HDBOTRUNC) || !tchdbclose(db)) {
+        enum yk_err result = fail(self, fresh, tchdbecode(db), errno);
+        tchdbdel(db);
+        return result;
+    }
+    tchdbdel(db);
+    return rename(fresh, self->path) == 0 ? YK_OK : fail_system(self, self->path);
+}
+
+/* Where the last whole entry of the log ends; its size if that cannot be told. The first entry is
+ * the head of the file, by whose size it is known in which order builds of the library write bytes.
+ */
+static off_t
+end_of_entries(int fd, off_t size)
+{
+    off_t at = WAL_HEAD;
+    uint8_t head[WAL_ENTRY];
+    bool is_swapped = false;
+    while (at + WAL_ENTRY <= size && pread(fd, head, WAL_ENTRY, at) == WAL_ENTRY) {
+        uint32_t data_size;
+        memcpy(&data_size, head + 8, sizeof(data_size));
+        if (at == WAL_HEAD) {
+            is_swapped = data_size == __builtin_bswap32(FILE_HEAD);
+        }
+        data_size = is_swapped ? __builtin_bswap32(data_size) : data_size;
+        if (at == WAL_HEAD && data_size != FILE_HEAD) {
+            return size;
+        }
+        if (at + WAL_ENTRY + (off_t)data_size > size) {
+            break;
+        }
+        at += WAL_ENTRY + (off_t)data_size;
+    }
+    return at;
+}
+
+static enum yk_err
+trim_log(struct tokyocabinet *self)
+{
+    char path[PATH_ROOM + 8];
+    struct stat status;
+    snprintf(path, sizeof(path), "%s.wal", self->path);
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT ? YK_OK : fail_system(self, path);
+    }
+    bool is_done = fstat(fd, &status) == 0;
+    if (is_done && status.st_size > WAL_HEAD) {
+        off_t end = end_of_entries(fd, status.st_size);
+        is_done = end == status.st_size || ftruncate(fd, end) == 0;
+    }
+    enum yk_err result = is_done ? YK_OK : fail_system(self, path);
+    close(fd);
+    return result;
+}
+
 /* On failure says why. */
 static enum yk_err
 open_file(struct tokyocabinet *self)
 {
-    TCHDB *db = tchdbnew();
-    bool is_set = tchdbtune(db, (int64_t)share_of(self, self->bnum), (int8_t)self->apow,
-                            (int8_t)self->fpow, self->tlarge ? HDBTLARGE : 0) &&
-                  tchdbsetcache(db, (int32_t)share_of(self, self->rcnum)) &&
-                  tchdbsetxmsiz(db, (int64_t)share_of(self, self->xmsiz));
+    enum yk_err result = make_file(self);
+    if (result == YK_OK) {
+        result = trim_log(self);
+    }
+    TCHDB *db = result == YK_OK ? new_handle(self) : NULL;
+    if (db == NULL) {
+        return result == YK_OK ? YK_EINVALID : result;
+    }
     errno = 0;
-    if (!is_set || !tchdbopen(db, self->path, HDBOWRITER | HDBOCREAT | HDBOLCKNB)) {
-        enum yk_err result = fail(self, self->path, tchdbecode(db), errno);
+    if (!tchdbopen(db, self->path, HDBOWRITER | HDBOLCKNB)) {
+        result = fail(self, self->path, tchdbecode(db), errno);
         tchdbdel(db);
         return result;
     }
