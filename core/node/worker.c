@@ -258,7 +258,7 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
     case YK_EVENT_OPEN:
         *event->open.ret_session =
             yk_router_open(worker->router, worker->frontends[event->open.frontend],
-                           event->open.peer, event->open.conn);
+                           event->open.peer, event->open.conn, event->now_ms);
         break;
     case YK_EVENT_RECEIVED:
         yk_session_received(event->received.session, event->received.bytes, event->received.size,

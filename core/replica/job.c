@@ -98,15 +98,31 @@ scanned(void *arg, const struct yk_key *key, struct yk_slice value)
     return yk_lane_scanned(job->lane, job, key, value);
 }
 
-/* Before the reads, which the engine notes. */
+static bool
+is_read_again(const struct yk_job *job, uint32_t index)
+{
+    for (uint32_t i = 0; i < index; i++) {
+        if (job->gets[i]->hash == job->gets[index]->hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Before the reads, which the engine notes. An earlier read of the batch counts as one before. */
 static void
 ask_hints(struct yk_job *job)
 {
     for (uint32_t i = 0; i < job->n_gets; i++) {
         struct yk_op *op = job->gets[i];
         struct yk_hint hint = {.struct_size = sizeof(hint)};
-        if ((op->request.flags & YK_REQUEST_HINT) != 0 &&
-            yk_stack_hint(job->stack, &job->keys[i], &hint) == YK_OK) {
+        if ((op->request.flags & YK_REQUEST_HINT) == 0) {
+            continue;
+        }
+        if (is_read_again(job, i)) {
+            op->was_hit = true;
+            op->last_access_ms = job->now_ms;
+        } else if (job->asks_engine && yk_stack_hint(job->stack, &job->keys[i], &hint) == YK_OK) {
             op->was_hit = hint.was_hit != 0;
             op->last_access_ms = hint.last_access_ms;
         }

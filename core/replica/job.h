@@ -19,10 +19,11 @@ struct yk_job {
     struct yk_lane *lane;
     struct yk_stack *stack;
     enum job_step step;
-    bool is_out;    /* handed out, and not back yet */
-    bool syncs;     /* what was applied is to be on the device when the job ends */
-    bool has_hints; /* a read wants to know of earlier ones */
-    bool is_single; /* changes are applied one by one */
+    bool is_out;      /* handed out, and not back yet */
+    bool syncs;       /* what was applied is to be on the device when the job ends */
+    bool has_hints;   /* a read wants to know of earlier ones */
+    bool asks_engine; /* which knows of them, not the lane */
+    bool is_single;   /* changes are applied one by one */
     uint32_t single_at, n_single_done;
     bool is_waiting; /* the engine returned EPENDING for this step */
     enum yk_err pending_result;

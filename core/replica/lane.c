@@ -31,13 +31,22 @@ key_of(const struct yk_lane *lane, const struct yk_op *op)
     return key;
 }
 
+/* What is known of reads before this one; the engine is asked by the job. */
+static void
+take_hint(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
+{
+    job->has_hints = true;
+    job->asks_engine = lane->recall == NULL;
+    if (lane->recall != NULL) {
+        (void)yk_recall_find(lane->recall, op->hash, &op->was_hit, &op->last_access_ms);
+    }
+}
+
 static void
 add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    if ((op->request.flags & YK_REQUEST_HINT) != 0 && lane->recall != NULL) {
-        (void)yk_recall_find(lane->recall, op->hash, &op->was_hit, &op->last_access_ms);
-    } else if ((op->request.flags & YK_REQUEST_HINT) != 0) {
-        job->has_hints = true;
+    if ((op->request.flags & YK_REQUEST_HINT) != 0) {
+        take_hint(lane, job, op);
     }
     job->is_answered[job->n_gets] = false;
     job->keys[job->n_gets] = key_of(lane, op);

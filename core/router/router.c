@@ -133,9 +133,10 @@ first_timer(struct yk_session *session)
 
 struct yk_session *
 yk_router_open(struct yk_router *router, struct yk_frontend *frontend, const struct yk_peer *peer,
-               void *conn)
+               void *conn, uint64_t now_ms)
 {
     struct yk_session *session = calloc(1, sizeof(*session));
+    router->now_ms = now_ms > router->now_ms ? now_ms : router->now_ms;
     if (session == NULL) {
         return NULL;
     }

@@ -55,7 +55,7 @@ void yk_router_free(struct yk_router *router);
 
 /* A new connection. peer is copied. NULL: no memory, or the frontend refused; close it. */
 struct yk_session *yk_router_open(struct yk_router *router, struct yk_frontend *frontend,
-                                  const struct yk_peer *peer, void *conn);
+                                  const struct yk_peer *peer, void *conn, uint64_t now_ms);
 
 /* Where the next bytes may be read to directly; size 0: anywhere. Valid until the session's next
  * event. */

@@ -3,7 +3,8 @@
  *
  * A filter that changes what is stored is part of the bucket's form and recorded in the data
  * folder. After a record has been committed an error of apply stops the lane: what may be refused
- * is refused in admit.
+ * is refused in admit. A filter does not refuse an apply by itself with a result that leaves the
+ * lane going (see apply in backend.h): what lies below would keep what it had admitted.
  *
  * Threads and ownership: as in backend.h. Filters carry no ABI promise from one version to the
  * next. */

@@ -104,6 +104,8 @@ def check_hints(engine):
     set_all(client, {b"k": b"v"})
     equal(client.ask(b"mg k h l"), b"HD h0 l0", "hints of what was stored")
     equal(client.ask(b"mg k h l"), b"HD h1 l0", "hints of what was read")
+    client.send(b"mg none h\r\nms two 1\r\nv\r\nmg two h\r\nmg two h\r\n")
+    equal([client.line() for _ in range(4)], [b"EN", b"HD", b"HD h0", b"HD h1"], "hints in one pipeline")
     equal(client.ask(b"mg k h T100"), b"HD h1", "hints of a touch")
     equal(client.ask(b"mg k h"), b"HD h1", "hints after it")
     set_all(client, {b"k": b"w"})

@@ -338,9 +338,12 @@ take_value(struct client *client, struct command *command, const char *line, gsi
     unsigned long long size, cas = 0;
     int n = sscanf(line, "VALUE key%u %u %llu %llu", &key, &flags, &size, &cas);
     *ret_is_whole = n >= 3 && client->input->len >= head + size + 2;
-    if (n < 3 || !*ret_is_whole) {
-        g_string_append_printf(why, n < 3 ? "bad line: %s" : "", line);
-        return n >= 3;
+    if (n < 3) {
+        g_string_append_printf(why, "bad line: %s", line);
+        return false;
+    }
+    if (!*ret_is_whole) {
+        return true;
     }
     while (command->n_answered < command->n_operations &&
            command->operations[command->n_answered]->key != key) {

@@ -382,7 +382,7 @@ bench_open(struct bench *bench, bool keeps)
         .n_workers = 1,
         .sink = {.arg = bench, .execute = bench_execute, .touched = bench_touched}};
     g_assert_cmpint(yk_router_new(&config, &bench->router), ==, YK_OK);
-    bench->session = yk_router_open(bench->router, bench->frontend, &peer, bench);
+    bench->session = yk_router_open(bench->router, bench->frontend, &peer, bench, 0);
     g_assert_nonnull(bench->session);
     g_assert_true(yk_session_conn(bench->session) == bench);
 }
@@ -791,7 +791,7 @@ test_drain(void)
     send_text(&bench, "g a\ng b\n");
     yk_router_drain(bench.router);
     send_text(&bench, "g c\n");
-    struct yk_session *late = yk_router_open(bench.router, bench.frontend, &peer, NULL);
+    struct yk_session *late = yk_router_open(bench.router, bench.frontend, &peer, NULL, 0);
     g_assert_true(yk_session_is_over(late));
     yk_session_closed(late);
     g_assert_false(yk_session_is_over(bench.session));
@@ -921,7 +921,7 @@ test_timers(void)
     for (int i = 0; i < N; i++) {
         wanted[i] = fake.first_timer_ms =
             yk_random_below(&random, 4) == 0 ? 0 : 2000 + yk_random_below(&random, 500);
-        sessions[i] = yk_router_open(bench.router, bench.frontend, &peer, NULL);
+        sessions[i] = yk_router_open(bench.router, bench.frontend, &peer, NULL, 0);
         states[i] = fake.newest;
     }
     for (uint64_t now_ms = 2000; now_ms < 3500; now_ms += yk_random_below(&random, 20)) {
@@ -948,7 +948,7 @@ test_timers(void)
         i = (int)yk_random_below(&random, N);
         yk_session_closed(sessions[i]);
         wanted[i] = fake.first_timer_ms = now_ms + 1 + yk_random_below(&random, 99);
-        sessions[i] = yk_router_open(bench.router, bench.frontend, &peer, NULL);
+        sessions[i] = yk_router_open(bench.router, bench.frontend, &peer, NULL, 0);
         states[i] = fake.newest;
         yk_router_end_turn(bench.router);
         yk_router_run(bench.router, now_ms);
@@ -984,7 +984,7 @@ test_timer_results(void)
     g_assert_cmpstr(bench.got->str, ==, "0:v\n");
     g_assert_true(yk_session_is_over(bench.session));
     fake.first_timer_result = YK_TIMER_CLOSE; /* already when the session is new */
-    struct yk_session *unwanted = yk_router_open(bench.router, bench.frontend, &peer, NULL);
+    struct yk_session *unwanted = yk_router_open(bench.router, bench.frontend, &peer, NULL, 0);
     g_assert_true(yk_session_is_over(unwanted));
     yk_session_closed(unwanted);
     bench_done(&bench);
