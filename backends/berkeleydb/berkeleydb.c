@@ -466,13 +466,6 @@ go_to(DBC *at, const struct yk_cursor *cursor, DBT *key, DBT *value)
     return code;
 }
 
-static bool
-is_wanted(const struct yk_scan *scan, uint16_t slot)
-{
-    return scan->slots == NULL || slot >= scan->n_slots ||
-           (scan->slots[slot / 64] >> (slot % 64) & 1) != 0;
-}
-
 /* To the first key of the slot after this one. */
 static int
 skip_slot(DBC *at, uint16_t slot, DBT *key, DBT *value)
@@ -492,11 +485,8 @@ walk(DBC *at, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn
     uint64_t bytes = 0;
     int code = go_to(at, cursor, &key, &value);
     while (code == 0) {
-        const uint8_t *data = key.data;
-        struct yk_key shown = {.data = data, .size = key.size};
-        shown.slot = key.size >= 2 ? (uint16_t)(data[0] << 8 | data[1]) : 0;
-        shown.generation = key.size >= 4 ? (uint16_t)(data[2] << 8 | data[3]) : 0;
-        if (!is_wanted(scan, shown.slot)) {
+        struct yk_key shown = yk_key_stored(key.data, key.size);
+        if (!yk_scan_wants(scan, shown.slot)) {
             code = skip_slot(at, shown.slot, &key, &value);
             continue;
         }
@@ -504,7 +494,7 @@ walk(DBC *at, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn
             return 0;
         }
         bytes += key.size + value.size;
-        memcpy(cursor->data, data, key.size);
+        memcpy(cursor->data, shown.data, key.size);
         cursor->size = key.size;
         code = at->get(at, &key, &value, DB_NEXT);
     }

@@ -454,13 +454,6 @@ go_to(MDB_cursor *at, const struct yk_cursor *cursor, MDB_val *key, MDB_val *val
     return code;
 }
 
-static bool
-is_wanted(const struct yk_scan *scan, uint16_t slot)
-{
-    return scan->slots == NULL || slot >= scan->n_slots ||
-           (scan->slots[slot / 64] >> (slot % 64) & 1) != 0;
-}
-
 /* To the first key of the slot after this one. */
 static int
 skip_slot(MDB_cursor *at, uint16_t slot, MDB_val *key, MDB_val *value)
@@ -481,11 +474,8 @@ walk(MDB_cursor *at, const struct yk_scan *scan, struct yk_cursor *cursor, yk_re
     uint64_t bytes = 0;
     int code = go_to(at, cursor, &key, &value);
     while (code == MDB_SUCCESS) {
-        const uint8_t *data = key.mv_data;
-        struct yk_key shown = {.data = data, .size = (uint32_t)key.mv_size};
-        shown.slot = key.mv_size >= 2 ? (uint16_t)(data[0] << 8 | data[1]) : 0;
-        shown.generation = key.mv_size >= 4 ? (uint16_t)(data[2] << 8 | data[3]) : 0;
-        if (!is_wanted(scan, shown.slot)) {
+        struct yk_key shown = yk_key_stored(key.mv_data, key.mv_size);
+        if (!yk_scan_wants(scan, shown.slot)) {
             code = skip_slot(at, shown.slot, &key, &value);
             continue;
         }
@@ -494,7 +484,7 @@ walk(MDB_cursor *at, const struct yk_scan *scan, struct yk_cursor *cursor, yk_re
             return MDB_SUCCESS;
         }
         bytes += key.mv_size + value.mv_size;
-        memcpy(cursor->data, data, key.mv_size);
+        memcpy(cursor->data, shown.data, key.mv_size);
         cursor->size = (uint32_t)key.mv_size;
         code = mdb_cursor_get(at, &key, &value, MDB_NEXT);
     }

@@ -511,14 +511,6 @@ struct position {
     uint16_t generation;
 };
 
-/* The core's own records lie in a slot that no set of slots has a bit for. */
-static bool
-is_wanted(const struct yk_scan *scan, const struct item *item)
-{
-    return scan->slots == NULL || (item->slot < scan->n_slots &&
-                                   (scan->slots[item->slot / 64] >> (item->slot % 64) & 1) != 0);
-}
-
 static bool
 was_seen(const struct item *item, const struct position *position, const struct yk_cursor *cursor)
 {
@@ -553,7 +545,7 @@ scan_chain(struct memory *memory, const struct yk_scan *scan, struct yk_cursor *
     const struct item *last = NULL;
     for (struct item *item = memory->table.chains[position->chain]; item != NULL;
          item = item->next) {
-        if (was_seen(item, position, cursor) || !is_wanted(scan, item)) {
+        if (was_seen(item, position, cursor) || !yk_scan_wants(scan, item->slot)) {
             continue;
         }
         struct yk_key key = {.data = item->bytes,

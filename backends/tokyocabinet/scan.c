@@ -204,10 +204,7 @@ struct step {
 static bool
 show(struct step *step, const void *data, size_t size, struct yk_slice value)
 {
-    const uint8_t *bytes = data;
-    struct yk_key key = {.data = bytes, .size = (uint32_t)size};
-    key.slot = size >= 2 ? (uint16_t)(bytes[0] << 8 | bytes[1]) : 0;
-    key.generation = size >= 4 ? (uint16_t)(bytes[2] << 8 | bytes[3]) : 0;
+    struct yk_key key = yk_key_stored(data, size);
     if (step->bytes >= step->scan->bytes_max || !step->fn(step->arg, &key, value)) {
         return false;
     }

@@ -119,6 +119,30 @@ struct yk_scan {
     uint64_t bytes_max;
 };
 
+/* The key of a stored record, as a scan shows it, for engines without YK_BACKEND_SEGMENTS. */
+static inline struct yk_key
+yk_key_stored(const void *data, size_t size)
+{
+    const uint8_t *bytes = (const uint8_t *)data;
+    struct yk_key key;
+    memset(&key, 0, sizeof(key));
+    key.data = bytes;
+    key.size = (uint32_t)size;
+    if (size >= 4) {
+        key.slot = (uint16_t)(bytes[0] << 8 | bytes[1]);
+        key.generation = (uint16_t)(bytes[2] << 8 | bytes[3]);
+    }
+    return key;
+}
+
+/* Is the slot one that the scan asks for? The core's own is in no set. */
+static inline bool
+yk_scan_wants(const struct yk_scan *scan, uint16_t slot)
+{
+    return scan->slots == NULL ||
+           (slot < scan->n_slots && (scan->slots[slot / 64] >> (slot % 64) & 1) != 0);
+}
+
 /* What an engine may remember of a record beside it. Not kept over a close. */
 struct yk_hint {
     uint32_t struct_size;
