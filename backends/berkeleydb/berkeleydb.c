@@ -209,6 +209,21 @@ shut(struct berkeleydb *self)
     }
 }
 
+/* After an error nothing more is written, and the library is told to free what it gave up, which it
+ * would leak else. */
+static void
+give_up(struct berkeleydb *self)
+{
+    if (self->env != NULL) {
+        (void)self->env->set_flags(self->env, DB_NOPANIC, 1);
+    }
+    if (self->db != NULL) {
+        (void)self->db->close(self->db, DB_NOSYNC);
+        self->db = NULL;
+    }
+    shut(self);
+}
+
 static int
 open_all(struct berkeleydb *self)
 {
@@ -217,7 +232,7 @@ open_all(struct berkeleydb *self)
         code = open_table(self);
     }
     if (code != 0) {
-        shut(self);
+        give_up(self);
     }
     return code;
 }
@@ -335,7 +350,7 @@ berkeleydb_get(void *arg_self, const struct yk_key *keys, uint32_t n, yk_value_f
         fn(arg, i, result_of(code), yk_slice_of(value.data, code == 0 ? value.size : 0));
         if (code != 0 && code != DB_NOTFOUND) {
             (void)fail(self, "cannot read", code);
-            shut(self);
+            give_up(self);
         }
     }
     return YK_OK;
@@ -436,7 +451,7 @@ berkeleydb_apply(void *arg, const struct yk_change *changes, uint32_t n, struct 
         return YK_OK;
     }
     result = fail(self, "cannot write", code);
-    shut(self); /* the library may have given itself up: recovery undoes what was begun */
+    give_up(self); /* the library may have given itself up: recovery undoes what was begun */
     code = open_all(self);
     return code == 0 || result_of(code) == result ? result : YK_EIO;
 }
@@ -522,7 +537,7 @@ berkeleydb_scan(void *arg_self, const struct yk_scan *scan, struct yk_cursor *cu
         return YK_OK;
     }
     result = fail(self, "cannot scan", code);
-    shut(self);
+    give_up(self);
     return result;
 }
 
