@@ -613,7 +613,12 @@ YK_PLUGIN(berkeleydb) = {
         "An environment for each lane: a B-tree in records.db, and its log. Survives kill -9, and "
         "with durability = disk the loss of power: each batch of writes is one transaction, and "
         "recovery runs at every start.\n\n"
-        "Reads of a lane wait while a write of it is on its way to the device.",
+        "Reads of a lane wait while a write of it is on its way to the device.\n\n"
+        "Pages carry checksums; a damaged one is an error for the records on it. A page of zeros "
+        "passes for one that was never written, and may send a search in circles: the lane then "
+        "answers no more.\n\n"
+        "Writes are refused while less room is left on the disk than the lanes may need to bring "
+        "what is in their logs into their files.",
     .options = berkeleydb_options,
     .ops = &berkeleydb_ops,
 };

@@ -639,7 +639,10 @@ YK_PLUGIN(lmdb) = {
         "of power; with durability = os a loss of power may damage the file, since LMDB then "
         "writes without waiting for the device.\n\n"
         "Keys have at most 511 bytes, of which the node takes 4: key_size_max is at most 507. "
-        "Reads run beside each other and beside a write. A file never shrinks; the room of what "
+        "Reads run beside each other and beside a write. Pages carry no checksums: what the "
+        "library "
+        "notices of damage is an error, what it does not may end the process. A file never "
+        "shrinks; the room of what "
         "was deleted is used again.",
     .options = lmdb_options,
     .ops = &lmdb_ops,
