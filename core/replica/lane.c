@@ -122,10 +122,10 @@ take_queue(struct yk_lane *lane, struct yk_job *job)
 }
 
 static void
-take_reads(struct yk_lane *lane, struct yk_job *job)
+take_reads(struct yk_lane *lane, struct yk_job *job, struct yk_op_queue *reads)
 {
-    while (job->n_gets < YK_BATCH_MAX && lane->reads.first != NULL) {
-        struct yk_op *op = yk_op_queue_pop(&lane->reads);
+    while (job->n_gets < YK_BATCH_MAX && reads->first != NULL) {
+        struct yk_op *op = yk_op_queue_pop(reads);
         if (lane->is_stopped) {
             refuse(lane, op);
         } else {
@@ -275,7 +275,7 @@ run_readers(struct yk_lane *lane)
             continue;
         }
         yk_job_reset(job, lane->now_ms);
-        take_reads(lane, job);
+        take_reads(lane, job, &lane->reads[i - 1]);
         take_scans(lane, job);
         if (!yk_job_is_empty(job)) {
             send_out(lane, job);
@@ -319,7 +319,10 @@ yk_lane_submit(struct yk_lane *lane, struct yk_op *op)
         yk_op_queue_push(&lane->scans, op);
         break;
     case YK_OP_GET:
-        yk_op_queue_push(lane->n_jobs > 1 && yk_op_is_read(op) ? &lane->reads : &lane->queue, op);
+        yk_op_queue_push(lane->n_jobs > 1 && yk_op_is_read(op)
+                             ? &lane->reads[(op->hash >> 32) % YK_LANE_READERS]
+                             : &lane->queue,
+                         op);
         break;
     default:
         yk_op_queue_push(&lane->queue, op);
@@ -429,8 +432,11 @@ yk_lane_is_idle(const struct yk_lane *lane)
     for (uint32_t i = 0; i < lane->n_jobs; i++) {
         is_out = is_out || lane->jobs[i].is_out;
     }
-    return !is_out && lane->queue.first == NULL && lane->reads.first == NULL &&
-           lane->scans.first == NULL && lane->decided.first == NULL && lane->overlay.n_entries == 0;
+    for (uint32_t i = 0; i < YK_LANE_READERS; i++) {
+        is_out = is_out || lane->reads[i].first != NULL;
+    }
+    return !is_out && lane->queue.first == NULL && lane->scans.first == NULL &&
+           lane->decided.first == NULL && lane->overlay.n_entries == 0;
 }
 
 uint32_t

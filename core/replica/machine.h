@@ -63,8 +63,10 @@ struct yk_lane {
     bool is_stopped;  /* apply failed: what the engine holds is not known */
     bool is_full;     /* the last apply was refused */
     struct yk_overlay overlay;
-    struct yk_op_queue queue;   /* submitted */
-    struct yk_op_queue reads;   /* likewise, for the jobs that read */
+    struct yk_op_queue queue; /* submitted */
+    /* Likewise, for the jobs that read. A key has its queue and its job: so the reads of a client
+     * that does not wait between them stay in order. */
+    struct yk_op_queue reads[YK_LANE_READERS];
     struct yk_op_queue scans;   /* SCAN and STATS, one of each in a job */
     struct yk_op_queue decided; /* writes with their record, to be admitted and applied */
     struct yk_job *jobs;        /* the one that writes, then those that read */

@@ -234,6 +234,31 @@ call_fail(struct call *call, enum yk_err result, const char *text)
     call_answered(call, &reply);
 }
 
+static bool
+reads_the_same(const struct call *call, const struct call *other)
+{
+    return yk_op_is_read(&call->op) && yk_op_is_read(&other->op) && call->op.hash == other->op.hash;
+}
+
+/* Later reads of the key that have their answer, or are under way, would be older than the one that
+ * is done again: they are done again too. */
+static void
+repeat_later_reads(struct call *call)
+{
+    struct yk_session *session = call->session;
+    for (struct call *later = call->next; later != NULL; later = later->next) {
+        if (later->state == CALL_STARTED && reads_the_same(call, later)) {
+            later->must_repeat = true;
+        } else if (later->state == CALL_ANSWERED && reads_the_same(call, later)) {
+            session->stashed -= later->stash != NULL ? later->stash->size : 0;
+            yk_buffer_unref(later->stash);
+            later->stash = NULL;
+            later->op.reply = (struct yk_reply){.struct_size = sizeof(later->op.reply)};
+            later->state = CALL_QUEUED;
+        }
+    }
+}
+
 /* Back to the queue, to be started again when there is room. */
 static void
 start_again(struct call *call)
@@ -241,6 +266,8 @@ start_again(struct call *call)
     struct yk_session *session = call->session;
     land(call);
     call->state = CALL_QUEUED;
+    call->must_repeat = false;
+    repeat_later_reads(call);
     session->next_start = session->first;
     session->is_blocked = session->is_blocked || call != session->first;
     session_runnable(session);
@@ -277,6 +304,10 @@ yk_router_ended(struct yk_router *router, struct yk_op *op, const struct yk_repl
     if (is_get && !op->is_kept && !has_room_for(call, reply)) {
         start_again(call);
         return false;
+    }
+    if (is_get && call->must_repeat && !session->is_closed) {
+        start_again(call);
+        return op->is_kept;
     }
     if (is_get) {
         uint64_t faded = session->value_guess - session->value_guess / 8;

@@ -36,6 +36,7 @@ struct call {
     struct yk_session *session;
     const struct yk_bucket *bucket;
     enum call_state state;
+    bool must_repeat;            /* its read is older than one before it, which is done again */
     bool is_prepared;            /* filters have seen it, op has hash, slot, lane and worker */
     uint64_t bytes;              /* of key and value, when it was submitted */
     uint64_t value_size;         /* of the answer, where one was too large to be copied */
