@@ -420,8 +420,7 @@ item_new(struct memory *memory, const struct yk_change *change)
                           .value_size = (uint32_t)change->value.size,
                           .key_size = (uint16_t)change->key.size,
                           .slot = change->key.slot,
-                          .generation = change->key.generation,
-                          .accessed_s = seconds_now(memory)};
+                          .generation = change->key.generation};
     memcpy(item->bytes, change->key.data, change->key.size);
     if (change->value.size > 0) {
         memcpy(item->bytes + item->key_size, change->value.data, change->value.size);
@@ -456,7 +455,7 @@ memory_admit(void *self, const struct yk_change *change)
 }
 
 static enum yk_err
-put(struct memory *memory)
+put(struct memory *memory, uint32_t now_s)
 {
     struct item *item = memory->admitted_first;
     if (item == NULL) {
@@ -467,6 +466,7 @@ put(struct memory *memory)
     if (memory->admitted_first == NULL) {
         memory->admitted_last = NULL;
     }
+    item->accessed_s = now_s;
     struct item *old = table_put(&memory->table, item);
     if (old != NULL) {
         enum queue_kind kind = (enum queue_kind)old->queue;
@@ -483,9 +483,10 @@ static enum yk_err
 memory_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
 {
     struct memory *memory = self;
+    uint32_t now_s = seconds_now(memory);
     for (uint32_t i = 0; i < n; i++) {
         if (changes[i].kind == YK_CHANGE_PUT) {
-            enum yk_err result = put(memory);
+            enum yk_err result = put(memory, now_s);
             if (result != YK_OK) {
                 return result;
             }

@@ -91,8 +91,9 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
     if (result != YK_OK) {
         return result;
     }
-    bucket->keeps_answers = (info.caps & (YK_BACKEND_BLOCKS | YK_BACKEND_ASYNC)) != 0;
-    node->jobs_max += yk_lane_jobs_max(&info) * bucket->ring.n_lanes;
+    uint32_t lane_jobs = yk_lane_jobs_max(&info);
+    bucket->keeps_answers = lane_jobs > 0;
+    node->jobs_max += lane_jobs * bucket->ring.n_lanes;
     warn_of_losses(config, from, &info);
     bucket->pins_ops = bucket->keeps_answers || (info.caps & YK_BACKEND_SEGMENTS) == 0;
     return YK_OK;

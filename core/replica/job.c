@@ -154,6 +154,13 @@ end_get(struct yk_job *job, enum yk_err result)
     }
 }
 
+static void
+refuse(struct yk_job *job, struct yk_op *write, enum yk_err result)
+{
+    job->refused[job->n_refused] = write;
+    job->refusals[job->n_refused++] = result;
+}
+
 /* Keeps the admitted changes, in their order. What finds no room behind others is put off to the
  * next job: an engine cannot evict what is admitted and not yet applied. */
 static void
@@ -167,8 +174,7 @@ admit_all(struct yk_job *job)
             break;
         }
         if (result != YK_OK) {
-            job->refused[job->n_refused] = job->writes[i];
-            job->refusals[job->n_refused++] = result;
+            refuse(job, job->writes[i], result);
             continue;
         }
         job->changes[n] = job->changes[i];
@@ -210,8 +216,7 @@ refuse_puts(struct yk_job *job, enum yk_err result)
             job->changes[n] = job->changes[i];
             job->writes[n++] = job->writes[i];
         } else {
-            job->refused[job->n_refused] = job->writes[i];
-            job->refusals[job->n_refused++] = result;
+            refuse(job, job->writes[i], result);
         }
     }
     job->n_admitted = n;
@@ -222,8 +227,7 @@ static void
 refuse_rest(struct yk_job *job, enum yk_err result)
 {
     for (uint32_t i = 0; i < job->n_admitted; i++) {
-        job->refused[job->n_refused] = job->writes[i];
-        job->refusals[job->n_refused++] = result;
+        refuse(job, job->writes[i], result);
     }
     job->n_admitted = 0;
 }
@@ -238,15 +242,13 @@ end_single(struct yk_job *job, enum yk_err result)
         job->changes[job->n_single_done] = job->changes[at];
         job->writes[job->n_single_done++] = job->writes[at];
     } else if (is_refusal(job, result)) {
-        job->refused[job->n_refused] = job->writes[at];
-        job->refusals[job->n_refused++] = result;
+        refuse(job, job->writes[at], result);
     } else {
-        while (at < job->n_admitted) {
-            job->writes[job->n_single_done++] = job->writes[at++];
-        }
-        job->n_admitted = job->n_single_done;
         job->apply_result = result;
-        return true;
+        for (; at < job->n_admitted; at++) {
+            job->writes[job->n_single_done++] = job->writes[at];
+        }
+        job->single_at = at;
     }
     if (job->single_at < job->n_admitted) {
         return false;

@@ -375,8 +375,7 @@ yk_lane_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct y
     }
 }
 
-/* A write of its key has begun since: what was read may be of it, and not be safe yet. */
-static bool
+bool
 lane_waits(struct yk_lane *lane, struct yk_op *op)
 {
     struct yk_overlay_entry *entry =

@@ -80,15 +80,10 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
     }
 }
 
-/* A read; where the engine may show what is not yet safe, one of a key that is being written waits
- * for the write's end. */
 static void
 take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    struct yk_overlay_entry *entry = lane->holds_reads ? yk_overlay_find(&lane->overlay, op) : NULL;
-    if (entry != NULL) {
-        yk_op_queue_push(&entry->waiters, op);
-    } else {
+    if (!lane_waits(lane, op)) {
         add_get(lane, job, op);
     }
 }
@@ -367,7 +362,7 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     }
     lane->config = *config;
     lane->info = yk_stack_info(config->stack);
-    lane->is_inline = (lane->info->caps & (YK_BACKEND_BLOCKS | YK_BACKEND_ASYNC)) == 0;
+    lane->is_inline = yk_lane_jobs_max(lane->info) == 0;
     lane->with_checksum = (lane->info->caps & YK_BACKEND_VOLATILE) == 0;
     lane->n_slots = (1u << config->ring.slot_bits) / config->ring.n_lanes + 1;
     lane->is_stopped = config->is_shut;

@@ -119,6 +119,9 @@ void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, con
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_finish_kept(struct yk_lane *lane, struct yk_op *op); /* what an executor read for it */
 void lane_finish_writes(struct yk_lane *lane, struct yk_job *job);
+/* A read of a key that is being written, where the engine may show what is not yet safe: it waits
+ * for the write's end, behind others. False: it need not. */
+bool lane_waits(struct yk_lane *lane, struct yk_op *op);
 /* A read that waited for a write of its key, and knows what that left. */
 void lane_answer_known(struct yk_lane *lane, struct yk_op *op);
 

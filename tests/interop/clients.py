@@ -4,6 +4,7 @@ Debian ships them, memjs as npm does. By the text and the binary protocol, where
 
 Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/interop/clients.py [CASE ...]
 """
+import functools
 import os
 import random
 import shutil
@@ -39,7 +40,6 @@ listen = 127.0.0.1:0
 [node a]
 workers = %d
 """
-ENGINES = ("lmdb", "tokyocabinet", "berkeleydb")
 PLACES = {
     "one_worker": lambda: Node(options=["node.workers=1"]),
     "two_workers": lambda: Node(options=["node.workers=2"]),
@@ -77,6 +77,23 @@ def memccapable_binary(node):
     run_memccapable(node, "-b")
 
 
+def store_and_swap(client):
+    """What the Python clients have in common; returns a CAS unique that is out of date."""
+    equal(client.flush_all(), True, "flush_all")
+    equal(client.get("k"), None, "get of nothing")
+    equal(client.set("k", b"value"), True, "set")
+    equal(client.get("k"), b"value", "get")
+    equal(client.add("k", b"x"), False, "add of what is there")
+    equal(client.replace("k", b"second"), True, "replace")
+    equal(client.append("k", b" end"), True, "append")
+    equal(client.prepend("k", b"begin "), True, "prepend")
+    got, cas = client.gets("k")
+    equal(got, b"begin second end", "gets")
+    equal(client.cas("k", b"swapped", cas), True, "cas")
+    equal(client.cas("k", b"again", cas), False, "cas with an old unique")
+    return cas
+
+
 class Compressed:
     """A serializer for pymemcache: compresses what is large, and says so in the flags."""
 
@@ -99,18 +116,7 @@ def pymemcache(node):
                                            default_noreply=False, serde=Compressed())
     value = random.Random(1).randbytes(1 << 20)
     text = b"abcdefgh" * 100000
-    equal(client.flush_all(), True, "flush_all")
-    equal(client.get("k"), None, "get of nothing")
-    equal(client.set("k", b"value"), True, "set")
-    equal(client.get("k"), b"value", "get")
-    equal(client.add("k", b"x"), False, "add of what is there")
-    equal(client.replace("k", b"second"), True, "replace")
-    equal(client.append("k", b" end"), True, "append")
-    equal(client.prepend("k", b"begin "), True, "prepend")
-    got, cas = client.gets("k")
-    equal(got, b"begin second end", "gets")
-    equal(client.cas("k", b"swapped", cas), True, "cas")
-    equal(client.cas("k", b"again", cas), False, "cas with an old unique")
+    cas = store_and_swap(client)
     equal(client.cas("nothing", b"x", cas), None, "cas of nothing")
     equal(client.get("k"), b"swapped", "get after cas")
     equal(client.set("n", b"41"), True, "set of a number")
@@ -155,18 +161,7 @@ def run_pylibmc(node, is_binary):
     client = pylibmc.Client([f"127.0.0.1:{node.port}"], binary=is_binary,
                             behaviors={"tcp_nodelay": True, "cas": True, "receive_timeout": 20000000 * yakumo.SLOW})
     value = random.Random(1).randbytes((1 << 20) - 1000)
-    equal(client.flush_all(), True, "flush_all")
-    equal(client.get("k"), None, "get of nothing")
-    equal(client.set("k", b"value"), True, "set")
-    equal(client.get("k"), b"value", "get")
-    equal(client.add("k", b"x"), False, "add of what is there")
-    equal(client.replace("k", b"second"), True, "replace")
-    equal(client.append("k", b" end"), True, "append")
-    equal(client.prepend("k", b"begin "), True, "prepend")
-    got, cas = client.gets("k")
-    equal(got, b"begin second end", "gets")
-    equal(client.cas("k", b"swapped", cas), True, "cas")
-    equal(client.cas("k", b"again", cas), False, "cas with an old unique")
+    store_and_swap(client)
     equal(client.get("k"), b"swapped", "get after cas")
     equal(client.set("n", 41), True, "set of a number")
     equal(client.incr("n"), 42, "incr")
@@ -285,27 +280,24 @@ def gomemcache(node):
     assert out.strip().endswith(" calls, 0 wrong"), out
 
 
-def case(client, place):
+def case(client, place, node_of):
     def run():
-        node = PLACES[place]()
+        node = node_of()
         client(node)
         node.client().is_served()
 
     return f"{client.__name__}_{place}", run
 
 
-def case_of_engine(client, engine, n_workers):
-    def run():
-        yakumo.need_plugin(engine)
-        node = Node(KEPT % (engine, n_workers))
-        client(node)
-        node.client().is_served()
-
-    return f"{client.__name__}_{engine}_{n_workers}", run
+def node_on(engine, n_workers):
+    yakumo.need_plugin(engine)
+    return Node(KEPT % (engine, n_workers))
 
 
-yakumo.run(*(case(client, place)
+PLACES_OF_ENGINES = {f"{engine}_{n_workers}": functools.partial(node_on, engine, n_workers)
+                     for engine in ("lmdb", "tokyocabinet", "berkeleydb") for n_workers in (1, 2)}
+yakumo.run(*(case(client, *place)
              for client in (memccapable, memccapable_binary, pymemcache, pylibmc_text, pylibmc_binary,
-                            cache_memcached_fast, gomemcache, php_text, php_binary, memjs) for place in PLACES),
-           *(case_of_engine(client, engine, n_workers)
-             for client in (memccapable, memccapable_binary) for engine in ENGINES for n_workers in (1, 2)))
+                            cache_memcached_fast, gomemcache, php_text, php_binary, memjs) for place in PLACES.items()),
+           *(case(client, *place)
+             for client in (memccapable, memccapable_binary) for place in PLACES_OF_ENGINES.items()))
