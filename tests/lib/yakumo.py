@@ -329,6 +329,14 @@ class Node:
     def send_signal(self, number):
         os.kill(self.child.pid, number)
 
+    def pause(self):
+        """Returns when all its threads stand still."""
+        self.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.child.pid, os.WSTOPPED)
+
+    def resume(self):
+        self.send_signal(signal.SIGCONT)
+
     def rss(self):
         """Bytes of resident memory."""
         found = re.search(r"^VmRSS:\s+(\d+) kB", read_file(f"/proc/{self.pid}/status"), re.M)

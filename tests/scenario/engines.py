@@ -177,38 +177,43 @@ def scan_keys(client):
     return set(re.findall(rb"^key=(\S+)", dump, re.M))
 
 
+def kill_in_transaction(node, path):
+    """Ends the node while its log holds a transaction; stopped, it cannot get out of one that is seen."""
+    deadline = time.monotonic() + 60 * yakumo.SLOW
+    while time.monotonic() < deadline:
+        node.pause()
+        if os.path.exists(path) and os.path.getsize(path) > 8 + 12 + 256:
+            node.kill()
+            return
+        node.resume()
+        time.sleep(random.uniform(0, 0.002))
+    raise AssertionError("no transaction was seen under way in 60 s of writing")
+
+
 def torn_log(engine):
     """kill -9 in the middle of a write to Tokyo Cabinet's log: the last entry is cut short, its change not begun."""
     node = Node(config=config(engine, lanes=1))
     path = os.path.join(node.data, "default", "lane-000", "records.tch.wal")
     keys = {b"%d" % k: 0 for k in range(200)}
-    for attempt in range(100):
-        writer = Writer(node, f"torn {attempt}", keys)
-        writer.start()
-        time.sleep(0.05 + 0.003 * attempt)
-        node.kill()
-        writer.join()
-        writer.client.close()
-        is_begun = os.path.getsize(path) > 8 + 12 + 256
-        if is_begun:
-            with open(path, "ab") as file:
-                file.write(bytes(8) + b"\0\x01\x01\0" + bytes(1000))
-        node.start()
-        client = open_client(node)
-        set_all(client, {b"new%d" % i: b"n" * 1000 for i in range(20)})
-        found = scan_keys(client)
-        equal([i for i in range(20) if b"new%d" % i not in found], [], "new keys that a scan does not see")
-        for key, number in keys.items():
-            value = client.get(key)
-            at = int(value.split()[0]) if value is not None else 0
-            assert number <= at <= writer.begun.get(key, number), f"{key}: {number} was answered, {at} is there"
-            assert value is None or key in found, f"{key} is not in a scan: {found}"
-            keys[key] = at
-        client.close()
-        if is_begun:
-            node.stop()
-            return
-    raise AssertionError("never was a transaction under way")
+    writer = Writer(node, "torn", keys)
+    writer.start()
+    kill_in_transaction(node, path)
+    writer.join()
+    writer.client.close()
+    with open(path, "ab") as file:
+        file.write(bytes(8) + b"\0\x01\x01\0" + bytes(1000))
+    node.start()
+    client = open_client(node)
+    set_all(client, {b"new%d" % i: b"n" * 1000 for i in range(20)})
+    found = scan_keys(client)
+    equal([i for i in range(20) if b"new%d" % i not in found], [], "new keys that a scan does not see")
+    for key, number in keys.items():
+        value = client.get(key)
+        at = int(value.split()[0]) if value is not None else 0
+        assert number <= at <= writer.begun.get(key, number), f"{key}: {number} was answered, {at} is there"
+        assert value is None or key in found, f"{key} is not in a scan: {found}"
+    client.close()
+    node.stop()
 
 
 # -- Disks and files. --
