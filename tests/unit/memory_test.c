@@ -640,6 +640,7 @@ test_lower(gconstpointer divisor)
     static const uint8_t value[200];
     uint64_t size_max = 16 * YK_MIB;
     struct bench bench;
+    uint32_t n_refused = 0;
     bench_open(&bench, size_max, 2, true);
     for (int i = 0; i < 160000; i++) {
         g_autofree char *key = g_strdup_printf("%d", i);
@@ -648,10 +649,11 @@ test_lower(gconstpointer divisor)
             g_assert_cmpint(yk_budget_set_max(&bench.budget, size_max / GPOINTER_TO_UINT(divisor)),
                             ==, YK_OK);
         }
-        g_assert_cmpint(
-            put_slice(&bench, (uint32_t)i % 2, key_of(key, 0), yk_slice_of(value, sizeof(value))),
-            ==, YK_OK);
+        n_refused += put_slice(&bench, (uint32_t)i % 2, key_of(key, 0),
+                               yk_slice_of(value, sizeof(value))) != YK_OK;
     }
+    /* The lane that is done first may have to wait until the other is. */
+    g_assert_cmpuint(n_refused, <, 50);
     check_bounds(&bench);
     bench_done(&bench);
 }
@@ -683,9 +685,12 @@ static void
 test_too_small(void)
 {
     struct bench bench;
-    static uint8_t value[125000];
-    bench_open(&bench, 60, 1, true); /* less than one item */
-    g_assert_cmpint(put(&bench, "k", "v"), ==, YK_ENOMEM);
+    static uint8_t value[250000];
+    void *self;
+    bench_open(&bench, 60, 0, true); /* less than one item */
+    bench.n_lanes = 1;
+    g_assert_cmpint(lane_open(&bench, 0, true, &self), ==, YK_ENOMEM);
+    bench.n_lanes = 0;
     bench_done(&bench);
     bench_open(&bench, 200000, 4, true);
     g_assert_cmpint(put(&bench, "k", "v"), ==, YK_OK);
@@ -711,13 +716,14 @@ test_alloc_open(void)
         heap.fails_in = 0;
         if (is_over) {
             g_assert_cmpint(result, ==, YK_OK);
-            g_assert_cmpuint(n, >, 3);
+            g_assert_cmpuint(n, >, 2);
             bench.lanes[0] = self;
             bench_done(&bench);
             break;
         }
-        g_assert_cmpint(result, ==, YK_ENOMEM);
-        bench.n_lanes = 0;
+        bench.n_lanes = result == YK_OK ? 1 : 0; /* it opens without what it only likes to have */
+        bench.lanes[0] = self;
+        g_assert_true(result == YK_OK || result == YK_ENOMEM);
         bench_done(&bench); /* nothing is held: memory, nor budget */
     }
 }
@@ -731,7 +737,7 @@ test_alloc_put(void)
         struct bench bench;
         bool is_over;
         uint32_t n_failed = 0;
-        bench_open(&bench, YK_MIB, 1, true);
+        bench_open(&bench, YK_MIB, 1, false);
         heap.fails_in = n;
         for (int i = 0; i < 200; i++) {
             g_autofree char *key = g_strdup_printf("%d", i);
@@ -754,7 +760,7 @@ test_alloc_put(void)
         }
         bench_done(&bench);
         if (is_over) {
-            g_assert_cmpuint(n, >, 200);
+            g_assert_cmpuint(n, >, 5);
             break;
         }
     }
