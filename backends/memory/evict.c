@@ -72,8 +72,7 @@ move(struct memory *memory, const struct found *found, enum queue_kind queue, ui
     struct log *log = &memory->log;
     uint32_t ref;
     found->item->flags = (uint8_t)((found->item->flags & ~ITEM_HITS) | hits);
-    if (log_is_own(log, found->size) &&
-        log_segment(log, found->ref >> OFFSET_BITS)->size == found->size) {
+    if (log_segment(log, found->ref >> OFFSET_BITS)->is_own) {
         log_requeue(log, found->ref >> OFFSET_BITS);
         return true;
     }
@@ -182,7 +181,7 @@ sample(struct memory *memory, uint32_t part)
             break;
         }
         const struct segment *segment = log_segment(log, memory->hand);
-        if (segment->is_used && !segment->is_open && !log_is_own(log, segment->used)) {
+        if (segment->is_used && !segment->is_open && !segment->is_own) {
             double dead = (double)(segment->size - segment->live) / segment->size;
             if (dead >= best_dead) {
                 best = memory->hand;

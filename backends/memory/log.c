@@ -275,6 +275,7 @@ log_append(struct log *log, enum queue_kind kind, uint32_t size, bool spare, uin
         if (number == NO_SEGMENT) {
             return false;
         }
+        log_segment(log, number)->is_own = true;
     } else {
         if (!open_segment(log, queue, kind, size, spare)) {
             return false;

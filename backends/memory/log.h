@@ -41,6 +41,7 @@ struct segment {
     uint32_t older, newer; /* in its queue; newer: also in the list of free numbers */
     uint8_t queue;         /* enum queue_kind */
     bool is_open;          /* items are appended here */
+    bool is_own;           /* one item has it for itself */
     bool is_used;          /* it has data */
 };
 
