@@ -339,7 +339,9 @@ memory_tend(struct memory *memory, int64_t effort)
     if (is_over) {
         give_back(memory, effort);
     } else if (log->n_stock < log->n_stock_max && !log_restock(log) && memory->may_evict) {
-        memory_work(memory, effort);
+        if (!purse_may_hope(&memory->purse)) {
+            memory_work(memory, effort);
+        }
     } else if ((memory->is_cleaning && log->victim != NO_SEGMENT) || is_wasteful(log)) {
         clean(memory, effort, DEAD_PART);
     }

@@ -4,8 +4,8 @@
 enum {
     SEGMENT_SIZE_MIN = 4096,
     SEGMENT_SIZE_MAX = 65536,
-    SEGMENTS_PER_SHARE = 64, /* at least, where the share is large enough */
-    ITEMS_PER_SEGMENT = 4    /* an item over such a part of a segment has one of its own */
+    SEGMENTS_PER_SHARE = 128, /* at least, where the share is large enough */
+    ITEMS_PER_SEGMENT = 4     /* an item over such a part of a segment has one of its own */
 };
 
 /* malloc's head included: so that what malloc hands out is a round number of pages. */

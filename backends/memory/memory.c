@@ -237,12 +237,12 @@ queue_for(struct memory *memory, const struct yk_key *key, uint64_t hash)
 /* Tries to get all that apply will need; false: some of it was not there. */
 static bool
 try_admit(struct memory *memory, const struct yk_change *change, uint32_t size,
-          enum queue_kind queue, uint32_t now_s)
+          enum queue_kind queue, uint32_t now_s, bool spare)
 {
     struct table *table = table_of(&memory->tables, change->key.slot);
     uint32_t ref;
     if (!table_prepare(&memory->tables, table, memory->n_pending + 1) ||
-        !log_append(&memory->log, queue, size, false, &ref)) {
+        !log_append(&memory->log, queue, size, spare, &ref)) {
         return false;
     }
     item_write(log_item(&memory->log, ref), change, ITEM_PENDING, now_s);
@@ -282,9 +282,11 @@ memory_admit(void *self, const struct yk_change *change)
     enum queue_kind queue = queue_for(memory, &change->key, hash);
     uint32_t now_s = seconds_now(memory);
     uint64_t n_looked_max = memory->n_looked + CLEAN_ITEMS_MAX;
-    while (!try_admit(memory, change, size, queue, now_s)) {
+    while (!try_admit(memory, change, size, queue, now_s, false)) {
         if (!goes_on(memory, size, n_looked_max)) {
-            return YK_ENOMEM;
+            bool is_admitted =
+                memory->may_evict && try_admit(memory, change, size, queue, now_s, true);
+            return is_admitted ? YK_OK : YK_ENOMEM;
         }
     }
     return YK_OK;

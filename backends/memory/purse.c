@@ -131,6 +131,12 @@ purse_may_find(struct purse *purse, uint64_t size, uint64_t own)
 }
 
 bool
+purse_may_hope(const struct purse *purse)
+{
+    return purse->can_want && purse->taken < purse->share / 2;
+}
+
+bool
 purse_is_over(struct purse *purse)
 {
     fit(purse);

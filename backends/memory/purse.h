@@ -39,6 +39,8 @@ void *purse_shrink(struct purse *purse, void *memory, uint64_t old_size, uint64_
 
 /* Would there be room for so much, if the lane gave up what it can? */
 bool purse_may_find(struct purse *purse, uint64_t size, uint64_t own);
+/* Has the lane so little that others will give something back for it? */
+bool purse_may_hope(const struct purse *purse);
 /* Is the lane to give something back? Follows the bound, which may have been changed. */
 bool purse_is_over(struct purse *purse);
 

@@ -6,7 +6,7 @@
 
 enum {
     BUCKETS_FIRST = 4,
-    LOAD = 9, /* items for each bucket, on the mean, from which on a table splits */
+    LOAD = 10, /* items for each bucket, on the mean, from which on a table splits */
     PAGE_BUCKETS_MIN = 32,
     PAGE_BUCKETS_MAX = 512,
     PAGES_PER_SHARE = 64,
