@@ -1,6 +1,6 @@
 /* What an engine of the loop is to loop.c (internal to this room).
  *
- * Threads, Ownership: see loop.h. */
+ * Threads: as in loop.h. Ownership: the engine's memory begins with a yk_loop; close frees it. */
 #ifndef YK_IO_LOOP_ENGINE_H
 #define YK_IO_LOOP_ENGINE_H
 

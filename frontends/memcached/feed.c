@@ -18,7 +18,9 @@ static const struct yk_mc_command commands[] = {
 #define LINE_TOO_LONG "CLIENT_ERROR line too long\r\n"
 
 #define EXPIRY_RELATIVE_MAX_S (60 * 60 * 24 * 30)
-#define EXPIRY_MAX_S          253402300799 /* the end of the year 9999; later times are taken as this */
+
+/* The end of the year 9999; later times are taken as this. */
+#define EXPIRY_MAX_S 253402300799
 
 /* The command of that name, or NULL. */
 static const struct yk_mc_command *
