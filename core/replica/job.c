@@ -57,7 +57,7 @@ yk_job_reset(struct yk_job *job, uint64_t now_ms)
     job->step = JOB_GET;
     job->is_waiting = job->has_hints = job->is_single = false;
     job->single_at = job->n_single_done = 0;
-    job->now_ms = now_ms;
+    job->now_ms = job->call.now_ms = now_ms;
     job->n_gets = job->n_changes = job->n_admitted = job->n_deferred = job->n_refused = 0;
     job->scan = job->figures = NULL;
     job->get_result = job->apply_result = job->room_result = job->scan_result = YK_OK;
@@ -177,8 +177,10 @@ admit_all(struct yk_job *job)
             refuse(job, job->writes[i], result);
             continue;
         }
-        job->changes[n] = job->changes[i];
-        job->writes[n] = job->writes[i];
+        if (n < i) {
+            job->changes[n] = job->changes[i];
+            job->writes[n] = job->writes[i];
+        }
         n++;
     }
     job->n_admitted = n;
@@ -349,6 +351,16 @@ end_step(struct yk_job *job, enum yk_err result)
         break;
     }
     job->step++;
+}
+
+void
+yk_job_applied(struct yk_job *job, enum yk_err result)
+{
+    job->n_admitted = 1;
+    while (!end_apply(job, result)) {
+        result = start_apply(job);
+        YK_ASSERT(result != YK_EPENDING);
+    }
 }
 
 bool

@@ -58,6 +58,7 @@ struct yk_lane {
     uint64_t flush_at_ms; /* a flush to come, judged by slot time; 0: none */
     struct marks marks;
     bool is_inline; /* the engine answers at once */
+    bool has_prefetch;
     bool with_checksum;
     bool holds_reads; /* a read of a key that is being written waits for the write's end */
     bool is_stopped;  /* apply failed: what the engine holds is not known */
@@ -73,6 +74,9 @@ struct yk_lane {
     uint32_t n_jobs;
     uint32_t n_errands;
 
+    /* Of an engine that answers at once: room for a record, free, or NULL. So most writes need no
+     * allocation. */
+    struct yk_buffer *spare;
     struct yk_recall *recall; /* NULL: the engine remembers reads by itself */
 
     uint64_t n_damaged;     /* records that could not be read */
@@ -92,9 +96,46 @@ lane_prefix(const struct yk_lane *lane)
     return (lane->info->caps & YK_BACKEND_SEGMENTS) ? 0 : 4;
 }
 
+static inline struct slot *
+lane_slot(const struct yk_lane *lane, uint32_t slot)
+{
+    return &lane->slots[yk_ring_slot_index(&lane->config.ring, slot)];
+}
+
+/* Is the record there for a reader? */
+static inline bool
+lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record)
+{
+    return (record->marks & YK_RECORD_TOMBSTONE) == 0 &&
+           (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
+           record->version > lane_slot(lane, slot)->flush_version;
+}
+
+/* Puts slot and generation in front of the pinned key. */
+void lane_put_prefix(const struct yk_op *op, uint32_t prefix);
+
+/* The key as the engine wants it. */
+static inline struct yk_key
+lane_key(const struct yk_lane *lane, const struct yk_op *op)
+{
+    uint32_t prefix = lane_prefix(lane);
+    if (prefix > 0) {
+        lane_put_prefix(op, prefix);
+    }
+    return (struct yk_key){.data = (const uint8_t *)op->request.key.data - prefix,
+                           .size = (uint32_t)op->request.key.size + prefix,
+                           .slot = op->slot,
+                           .hash = op->hash};
+}
+
+/* lane.c */
+void lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op);
+void lane_take_hint(struct yk_lane *lane, struct yk_op *op, const struct yk_key *key);
+void lane_fill_change(struct yk_lane *lane, const struct yk_op *op, struct yk_change *ret_change);
+void lane_advance(struct yk_lane *lane, uint64_t now_ms);
+
 /* slot.c */
 void lane_flush_slots(struct yk_lane *lane); /* all records that are there now are absent */
-bool lane_sees(struct yk_lane *lane, uint32_t slot, const struct yk_record *record);
 
 /* marks.c */
 enum yk_err lane_marks_init(struct yk_lane *lane) YK_MUST_CHECK;
@@ -119,6 +160,7 @@ void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, con
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_finish_kept(struct yk_lane *lane, struct yk_op *op); /* what an executor read for it */
 void lane_finish_writes(struct yk_lane *lane, struct yk_job *job);
+void lane_finish_write(struct yk_lane *lane, struct yk_op *op); /* it is applied */
 /* A read of a key that is being written, where the engine may show what is not yet safe: it waits
  * for the write's end, behind others. False: it need not. */
 bool lane_waits(struct yk_lane *lane, struct yk_op *op);

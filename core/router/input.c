@@ -83,6 +83,7 @@ inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
     struct call *call = own->taken;
     YK_ASSERT(request == &call->op.request);
     own->taken = NULL;
+    session->router->n_submitted++;
     call->bucket = request->bucket != NULL ? request->bucket : session->frontend->bucket;
     append(session, call);
     session->is_closing = session->is_closing || (request->flags & YK_REQUEST_CLOSE) != 0;
@@ -217,16 +218,16 @@ session_feed(struct yk_session *session)
     session->input_size -= used;
 }
 
-void
+bool
 session_refeed(struct yk_session *session)
 {
     if (!session->is_stopped || session->is_closing || session->is_lost ||
         session->output.outbox.is_full || session->n_calls > YK_SESSION_REQUESTS_MAX / 2) {
-        return;
+        return false;
     }
     session->is_stopped = false;
     session_feed(session);
-    session_touched(session);
+    return true;
 }
 
 void

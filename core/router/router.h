@@ -76,12 +76,15 @@ void *yk_session_conn(const struct yk_session *session);
 
 /* Starts what can be started. Call again as long as it says true and ops have ended meanwhile. */
 bool yk_router_run(struct yk_router *router, uint64_t now_ms);
+uint32_t yk_router_submitted(const struct yk_router *router); /* requests, since the last run */
 bool yk_router_wants_run(const struct yk_router *router);
 /* An op has ended; reply is lent. False, for a GET that is not is_kept: no room now, it is as if
  * never sent. */
 bool yk_router_ended(struct yk_router *router, struct yk_op *op, const struct yk_reply *reply);
 /* Executes an op of any worker that asks this whole worker: its counters and connections. */
 void yk_router_execute(struct yk_router *router, struct yk_op *op);
+/* The caller has seen to the sessions that were touched; from now on each is named again, once. */
+void yk_router_looked(struct yk_router *router);
 /* The bytes given to received may go now. */
 void yk_router_end_turn(struct yk_router *router);
 

@@ -160,6 +160,8 @@ struct yk_call {
     uint32_t struct_size;
     /* Memory that lives until the call ends; NULL when there is none. */
     void *(*alloc)(struct yk_call *call, size_t size);
+    /* The wall clock in ms when the host began with what it is doing now; 0: ask host->now_ms. */
+    uint64_t now_ms;
 };
 
 /* The answer for keys[index]: result YK_OK with value (lent for this call only), YK_ENOTFOUND, or
@@ -221,6 +223,12 @@ struct yk_backend_ops {
     /* What is remembered of the record's reads, which get notes by itself. Never blocks. Default:
      * ENOTFOUND, nothing is known. */
     enum yk_err (*hint)(void *self, const struct yk_key *key, struct yk_hint *ret_hint);
+
+    /* For engines that answer at once: this key will soon be read or changed. Brings what a look at
+     * it will need near the processor and changes nothing. Called for several keys with stage 0,
+     * then for the same ones with stage 1 (what stage 0 brought may be looked at now), then they
+     * are used. Default: nothing. */
+    void (*prefetch)(void *self, const struct yk_key *key, uint32_t stage);
 };
 
 #ifdef __cplusplus
