@@ -109,14 +109,15 @@ item_is(const struct item *item, const struct yk_key *key)
            parts.generation == key->generation && memcmp(parts.key, key->data, key->size) == 0;
 }
 
-/* Writes an item whose size was asked of change_size; flags beyond its form are given. */
+/* Writes an item whose size was asked of change_size; flags beyond its form are given. When it was
+ * accessed is known when it is applied. */
 static inline void
-item_write(struct item *item, const struct yk_change *change, uint8_t flags, uint32_t now_s)
+item_write(struct item *item, const struct yk_change *change, uint8_t flags)
 {
     uint32_t value_size = (uint32_t)change->value.size;
     uint8_t form = item_form(change->key.size, value_size, change->key.generation);
     uint8_t *to = item->bytes;
-    item->accessed_s = now_s;
+    item->accessed_s = 0;
     item->slot = change->key.slot;
     item->value_size = (uint16_t)value_size;
     item->key_size = (uint8_t)change->key.size;

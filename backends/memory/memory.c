@@ -14,7 +14,8 @@
  * the end of the log is taken back.
  *
  * get looks up a batch in three passes, each of which asks for the memory that the next one needs:
- * a batch costs about as much as its slowest key, not the sum. */
+ * a batch costs about as much as its slowest key, not the sum. prefetch is the same, for a host
+ * that asks key by key. */
 #include "backends/memory/memory.h"
 
 enum {
@@ -90,9 +91,12 @@ memory_close(void *self)
 /* Reading */
 
 static uint32_t
-seconds_now(const struct memory *memory)
+seconds_now(const struct memory *memory, const struct yk_call *call)
 {
-    return (uint32_t)(memory->host->now_ms(memory->host) / 1000);
+    bool is_told = call != NULL &&
+                   call->struct_size >= offsetof(struct yk_call, now_ms) + sizeof(call->now_ms) &&
+                   call->now_ms != 0;
+    return (uint32_t)((is_told ? call->now_ms : memory->host->now_ms(memory->host)) / 1000);
 }
 
 static void
@@ -163,12 +167,24 @@ get_group(struct memory *memory, const struct yk_key *keys, uint32_t first, uint
     }
 }
 
+static void
+memory_prefetch(void *self, const struct yk_key *key, uint32_t stage)
+{
+    struct memory *memory = self;
+    uint64_t hash = table_hash_of(&memory->tables, key->hash);
+    if (stage == 0) {
+        prefetch_home(memory, key, hash);
+    } else {
+        prefetch_item(memory, key, hash);
+    }
+}
+
 static enum yk_err
 memory_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, void *arg,
            struct yk_call *call)
 {
     struct memory *memory = self;
-    uint32_t now_s = seconds_now(memory);
+    uint32_t now_s = seconds_now(memory, call);
     if (n == 1) {
         get_one(memory, &keys[0], table_hash_of(&memory->tables, keys[0].hash), now_s, 0, fn, arg);
     } else {
@@ -237,7 +253,7 @@ queue_for(struct memory *memory, const struct yk_key *key, uint64_t hash)
 /* Tries to get all that apply will need; false: some of it was not there. */
 static bool
 try_admit(struct memory *memory, const struct yk_change *change, uint32_t size,
-          enum queue_kind queue, uint32_t now_s, bool spare)
+          enum queue_kind queue, bool spare)
 {
     struct table *table = table_of(&memory->tables, change->key.slot);
     uint32_t ref;
@@ -245,7 +261,7 @@ try_admit(struct memory *memory, const struct yk_change *change, uint32_t size,
         !log_append(&memory->log, queue, size, spare, &ref)) {
         return false;
     }
-    item_write(log_item(&memory->log, ref), change, ITEM_PENDING, now_s);
+    item_write(log_item(&memory->log, ref), change, ITEM_PENDING);
     if (!pending_push(memory, ref)) {
         log_drop(&memory->log, ref);
         return false;
@@ -280,12 +296,10 @@ memory_admit(void *self, const struct yk_change *change)
     }
     uint64_t hash = table_hash_of(&memory->tables, change->key.hash);
     enum queue_kind queue = queue_for(memory, &change->key, hash);
-    uint32_t now_s = seconds_now(memory);
     uint64_t n_looked_max = memory->n_looked + CLEAN_ITEMS_MAX;
-    while (!try_admit(memory, change, size, queue, now_s, false)) {
+    while (!try_admit(memory, change, size, queue, false)) {
         if (!goes_on(memory, size, n_looked_max)) {
-            bool is_admitted =
-                memory->may_evict && try_admit(memory, change, size, queue, now_s, true);
+            bool is_admitted = memory->may_evict && try_admit(memory, change, size, queue, true);
             return is_admitted ? YK_OK : YK_ENOMEM;
         }
     }
@@ -340,13 +354,14 @@ replace(struct memory *memory, struct entry old, uint32_t ref)
 }
 
 static enum yk_err
-put(struct memory *memory, const struct yk_change *change, uint64_t hash)
+put(struct memory *memory, const struct yk_change *change, uint64_t hash, uint32_t now_s)
 {
     uint32_t ref;
     if (!take_pending(memory, change, &ref)) {
         memory->host->error(memory->host, "apply of a change that was not admitted");
         return YK_EINVALID;
     }
+    log_item(&memory->log, ref)->accessed_s = now_s;
     struct entry old = table_find(&memory->tables, &change->key, hash);
     if (old.bucket != NULL) {
         replace(memory, old, ref);
@@ -361,10 +376,11 @@ static enum yk_err
 memory_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
 {
     struct memory *memory = self;
+    uint32_t now_s = seconds_now(memory, call);
     for (uint32_t i = 0; i < n; i++) {
         uint64_t hash = table_hash_of(&memory->tables, changes[i].key.hash);
         if (changes[i].kind == YK_CHANGE_PUT) {
-            enum yk_err result = put(memory, &changes[i], hash);
+            enum yk_err result = put(memory, &changes[i], hash, now_s);
             if (result != YK_OK) {
                 return result;
             }
@@ -440,6 +456,7 @@ static const struct yk_backend_ops memory_ops = {
     .wipe_slot = memory_wipe_slot,
     .count_slot = memory_count_slot,
     .hint = memory_hint,
+    .prefetch = memory_prefetch,
 };
 
 YK_PLUGIN(memory) = {
