@@ -8,7 +8,11 @@
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
 
-enum { SWEEP_INTERVAL_MS = 50, FRONTENDS_MAX = 64 };
+enum {
+    SWEEP_INTERVAL_MS = 50,
+    FRONTENDS_MAX = 64,
+    NEAR_OPS = 16 /* whose memory is brought near before the first of them is executed */
+};
 
 /* The lanes of one bucket that this worker owns: index lane / n_workers. */
 struct bucket_lanes {
@@ -25,6 +29,7 @@ struct yk_worker {
     struct bucket_lanes *buckets;
     struct yk_lane **dirty; /* lanes with ops to run in this turn */
     uint32_t n_dirty, n_lanes;
+    struct yk_op_queue direct;    /* ops on a key, of lanes that are direct */
     struct yk_op_queue whole;     /* ops that ask the whole worker */
     struct yk_op_queue *outgoing; /* one for each worker */
     struct yk_op_queue incoming;  /* mail of this turn */
@@ -51,7 +56,7 @@ add_effect(struct yk_worker *worker, struct yk_effect effect)
 static struct yk_lane **
 lane_at(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane)
 {
-    return &worker->buckets[bucket_index].lanes[lane / worker->config.n_workers];
+    return &worker->buckets[bucket_index].lanes[yk_ring_quotient(lane, worker->config.n_workers)];
 }
 
 static void
@@ -75,6 +80,8 @@ router_execute(void *arg, struct yk_op *op)
         yk_op_queue_push(&worker->outgoing[op->executor], op);
     } else if (op->lane == YK_OP_WHOLE_WORKER) {
         yk_op_queue_push(&worker->whole, op);
+    } else if (worker->config.buckets[op->bucket_index]->is_direct && yk_op_has_key(op)) {
+        yk_op_queue_push(&worker->direct, op);
     } else {
         struct yk_lane *lane = *lane_at(worker, op->bucket_index, op->lane);
         yk_lane_submit(lane, op);
@@ -186,10 +193,37 @@ answer_whole(struct yk_worker *worker)
     }
 }
 
+/* What is looked for in memory of this size is seldom in a cache: the time that it takes to come is
+ * shared by some ops at once. */
+static void
+run_near(struct yk_worker *worker)
+{
+    struct yk_op *ops[NEAR_OPS];
+    struct yk_lane *lanes[NEAR_OPS];
+    uint32_t n = 0;
+    while (n < NEAR_OPS && worker->direct.first != NULL) {
+        ops[n] = yk_op_queue_pop(&worker->direct);
+        lanes[n] = *lane_at(worker, ops[n]->bucket_index, ops[n]->lane);
+        n++;
+    }
+    for (uint32_t stage = 0; n > 1 && stage < 2; stage++) {
+        for (uint32_t i = 0; i < n; i++) {
+            yk_lane_prefetch(lanes[i], ops[i], stage);
+        }
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        yk_lane_execute(lanes[i], ops[i], worker->now_ms);
+    }
+}
+
 static bool
 run_lanes(struct yk_worker *worker)
 {
-    bool has_run = worker->n_dirty > 0 || worker->whole.first != NULL;
+    bool has_run =
+        worker->n_dirty > 0 || worker->direct.first != NULL || worker->whole.first != NULL;
+    while (worker->direct.first != NULL) {
+        run_near(worker);
+    }
     while (worker->n_dirty > 0) {
         yk_lane_run(worker->dirty[--worker->n_dirty], worker->now_ms);
     }
@@ -298,6 +332,7 @@ yk_worker_take_effects(struct yk_worker *worker, uint32_t *ret_n)
     worker->n_effects = 0;
     worker->taken = effects;
     worker->taken_room = room;
+    yk_router_looked(worker->router);
     return effects;
 }
 
@@ -321,7 +356,8 @@ yk_worker_next_turn(const struct yk_worker *worker)
 bool
 yk_worker_wants_turn(const struct yk_worker *worker)
 {
-    return worker->n_dirty > 0 || worker->n_effects > 0 || yk_router_wants_run(worker->router);
+    return worker->n_dirty > 0 || worker->direct.first != NULL || worker->n_effects > 0 ||
+           yk_router_wants_run(worker->router);
 }
 
 bool

@@ -177,8 +177,10 @@ admit_all(struct yk_job *job)
             refuse(job, job->writes[i], result);
             continue;
         }
-        job->changes[n] = job->changes[i];
-        job->writes[n] = job->writes[i];
+        if (n < i) {
+            job->changes[n] = job->changes[i];
+            job->writes[n] = job->writes[i];
+        }
         n++;
     }
     job->n_admitted = n;
@@ -349,6 +351,18 @@ end_step(struct yk_job *job, enum yk_err result)
         break;
     }
     job->step++;
+}
+
+void
+yk_job_write(struct yk_job *job)
+{
+    admit_all(job);
+    bool is_done = false;
+    while (!is_done) {
+        enum yk_err result = start_apply(job);
+        YK_ASSERT(result != YK_EPENDING);
+        is_done = end_apply(job, result);
+    }
 }
 
 bool

@@ -153,7 +153,7 @@ static void
 accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
        const struct yk_record *old)
 {
-    struct slot *slot = &lane->slots[op->slot / lane->config.ring.n_lanes];
+    struct slot *slot = lane_slot(lane, op->slot);
     if (slot->sequence == SEQUENCE_MAX) {
         lane_fail_write(lane, op, YK_ENOSPACE, "the slot has used up its versions");
         return;
@@ -252,26 +252,29 @@ static bool
 fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct yk_reply *reply)
 {
     struct yk_record record;
-    struct yk_decision decision = {.reply_flags = 0};
-    enum yk_err result = yk_record_decode(bytes, lane->with_checksum, op->hash, &record);
+    uint32_t flags = 0;
+    enum yk_err result = yk_record_read(bytes, lane->with_checksum, op->hash, &record);
     if (result != YK_OK) {
         complain(lane, op, result);
-        reply->result = result;
-        reply->text = "the stored record is damaged";
+        *reply = (struct yk_reply){.struct_size = sizeof(*reply),
+                                   .result = result,
+                                   .text = "the stored record is damaged"};
         return true;
     }
     if (!lane_sees(lane, op->slot, &record)) {
-        reply->result = YK_ENOTFOUND;
+        *reply = (struct yk_reply){.struct_size = sizeof(*reply), .result = YK_ENOTFOUND};
         return true;
     }
     if (record.marks != 0) {
+        struct yk_decision decision;
         yk_decide(&op->request, &record, lane->now_ms, lane->config.value_size_max, &decision);
         if (decision.is_change) {
             return false;
         }
+        flags = decision.reply_flags;
     }
     note_access(lane, op, true);
-    fill_hit(op, &record, decision.reply_flags, reply);
+    fill_hit(op, &record, flags, reply);
     return true;
 }
 
@@ -280,10 +283,13 @@ static void
 end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_slice bytes,
         struct yk_buffer *buffer)
 {
-    struct yk_reply reply = {.struct_size = sizeof(reply), .result = result};
+    struct yk_reply reply;
     if (result == YK_OK && !fill_get(lane, op, bytes, &reply)) {
         promote(lane, op);
         return;
+    }
+    if (result != YK_OK) {
+        reply = (struct yk_reply){.struct_size = sizeof(reply), .result = result};
     }
     if (reply.result == YK_OK) {
         reply.value_buffer = buffer;

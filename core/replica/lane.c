@@ -11,27 +11,31 @@
 
 /* Building a job */
 
-static struct yk_key
-key_of(const struct yk_lane *lane, const struct yk_op *op)
+void
+lane_put_prefix(const struct yk_op *op, uint32_t prefix)
 {
-    uint32_t prefix = lane_prefix(lane);
-    struct yk_key key = {.data = (const uint8_t *)op->request.key.data - prefix,
-                         .size = (uint32_t)op->request.key.size + prefix,
-                         .slot = op->slot,
-                         .hash = op->hash};
-    if (prefix > 0) {
-        YK_ASSERT(op->pinned != NULL);
-        uint8_t *room = (uint8_t *)op->pinned + YK_PIN_ROOM - prefix;
-        YK_ASSERT(room == key.data);
-        room[0] = (uint8_t)(op->slot >> 8);
-        room[1] = (uint8_t)op->slot;
-        room[2] = 0; /* generation */
-        room[3] = 0;
-    }
-    return key;
+    YK_ASSERT(op->pinned != NULL);
+    uint8_t *room = (uint8_t *)op->pinned + YK_PIN_ROOM - prefix;
+    YK_ASSERT(room == (const uint8_t *)op->request.key.data - prefix);
+    room[0] = (uint8_t)(op->slot >> 8);
+    room[1] = (uint8_t)op->slot;
+    room[2] = 0; /* generation */
+    room[3] = 0;
 }
 
 /* What is known of reads before this one; the engine is asked by the job. */
+void
+lane_take_hint(struct yk_lane *lane, struct yk_op *op, const struct yk_key *key)
+{
+    struct yk_hint hint = {.struct_size = sizeof(hint)};
+    if (lane->recall != NULL) {
+        (void)yk_recall_find(lane->recall, op->hash, &op->was_hit, &op->last_access_ms);
+    } else if (yk_stack_hint(lane->config.stack, key, &hint) == YK_OK) {
+        op->was_hit = hint.was_hit != 0;
+        op->last_access_ms = hint.last_access_ms;
+    }
+}
+
 static void
 take_hint(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
@@ -42,14 +46,14 @@ take_hint(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
     }
 }
 
-static void
-add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
+void
+lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
     if ((op->request.flags & YK_REQUEST_HINT) != 0) {
         take_hint(lane, job, op);
     }
     job->is_answered[job->n_gets] = false;
-    job->keys[job->n_gets] = key_of(lane, op);
+    job->keys[job->n_gets] = lane_key(lane, op);
     job->gets[job->n_gets++] = op;
 }
 
@@ -74,7 +78,7 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
                    op->known != NULL ? yk_slice_of(op->known->data, op->known->size)
                                      : yk_slice_of(NULL, 0));
     } else if (op->errand != YK_ERRAND_NONE || yk_decide_needs_old(&op->request)) {
-        add_get(lane, job, op);
+        lane_add_get(lane, job, op);
     } else {
         lane_judge(lane, op, yk_slice_of(NULL, 0));
     }
@@ -84,7 +88,7 @@ static void
 take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
     if (!lane_waits(lane, op)) {
-        add_get(lane, job, op);
+        lane_add_get(lane, job, op);
     }
 }
 
@@ -129,8 +133,8 @@ take_reads(struct yk_lane *lane, struct yk_job *job, struct yk_op_queue *reads)
     }
 }
 
-static void
-take_decided(struct yk_lane *lane, struct yk_job *job)
+void
+lane_take_decided(struct yk_lane *lane, struct yk_job *job)
 {
     uint64_t bytes = 0;
     while (job->n_changes < YK_BATCH_MAX && bytes < YK_BATCH_BYTES_MAX &&
@@ -141,7 +145,7 @@ take_decided(struct yk_lane *lane, struct yk_job *job)
             continue;
         }
         struct yk_change *change = &job->changes[job->n_changes];
-        *change = (struct yk_change){.key = key_of(lane, op), .kind = YK_CHANGE_DELETE};
+        *change = (struct yk_change){.key = lane_key(lane, op), .kind = YK_CHANGE_DELETE};
         if (op->record != NULL) {
             change->kind = YK_CHANGE_PUT;
             change->value = yk_slice_of(op->record->data, op->record->size);
@@ -202,7 +206,7 @@ load_marks(struct yk_lane *lane, struct yk_job *job)
     lane->marks.n_out = lane->marks.n_pages;
     lane->marks.n_stored = 0;
     for (uint32_t i = 0; i < lane->marks.n_pages; i++) {
-        add_get(lane, job, &lane->marks.ops[i]);
+        lane_add_get(lane, job, &lane->marks.ops[i]);
     }
 }
 
@@ -216,7 +220,7 @@ build_writer(struct yk_lane *lane, struct yk_job *job)
     if (lane->marks.state == MARKS_WAITING && lane->decided.first == NULL) {
         lane_marks_store(lane);
     }
-    take_decided(lane, job);
+    lane_take_decided(lane, job);
     take_queue(lane, job);
     if (lane->n_jobs == 1) {
         take_scans(lane, job);
@@ -278,8 +282,8 @@ run_readers(struct yk_lane *lane)
     }
 }
 
-static void
-advance(struct yk_lane *lane, uint64_t now_ms)
+void
+lane_advance(struct yk_lane *lane, uint64_t now_ms)
 {
     if (now_ms > lane->now_ms) {
         lane->now_ms = now_ms;
@@ -290,7 +294,7 @@ advance(struct yk_lane *lane, uint64_t now_ms)
 void
 yk_lane_run(struct yk_lane *lane, uint64_t now_ms)
 {
-    advance(lane, now_ms);
+    lane_advance(lane, now_ms);
     run_writer(lane);
     run_readers(lane);
 }
@@ -300,7 +304,7 @@ yk_lane_job_done(struct yk_lane *lane, struct yk_job *job, uint64_t now_ms)
 {
     YK_ASSERT(job->is_out && job->lane == lane);
     job->is_out = false;
-    advance(lane, now_ms);
+    lane_advance(lane, now_ms);
     finish_job(lane, job);
     yk_lane_run(lane, now_ms);
 }
@@ -363,6 +367,7 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->config = *config;
     lane->info = yk_stack_info(config->stack);
     lane->is_inline = yk_lane_jobs_max(lane->info) == 0;
+    lane->has_prefetch = yk_stack_has_prefetch(config->stack);
     lane->with_checksum = (lane->info->caps & YK_BACKEND_VOLATILE) == 0;
     lane->n_slots = (1u << config->ring.slot_bits) / config->ring.n_lanes + 1;
     lane->is_stopped = config->is_shut;

@@ -58,6 +58,13 @@ void yk_lane_free(struct yk_lane *lane);
 void yk_lane_submit(struct yk_lane *lane, struct yk_op *op);
 /* Executes what was submitted, as far as it can go now. */
 void yk_lane_run(struct yk_lane *lane, uint64_t now_ms);
+/* May an op on one key be executed alone, and is it ended when yk_lane_execute returns? So it is
+ * where the engine answers at once and keeps nothing. */
+bool yk_lane_may_be_direct(const struct yk_backend_info *info);
+/* Has the memory of the op's key brought near: stage 0 for some ops, then stage 1, then execute. */
+void yk_lane_prefetch(struct yk_lane *lane, const struct yk_op *op, uint32_t stage);
+/* Only for lanes that are direct: submit and run in one, for an op on a key. */
+void yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms);
 /* Looks for a while for records that have ended, and drops them. Cheap when there can be none. */
 void yk_lane_sweep(struct yk_lane *lane, uint64_t now_ms);
 bool yk_lane_has_to_sweep(const struct yk_lane *lane); /* or there is nothing to look for */

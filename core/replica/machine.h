@@ -58,6 +58,7 @@ struct yk_lane {
     uint64_t flush_at_ms; /* a flush to come, judged by slot time; 0: none */
     struct marks marks;
     bool is_inline; /* the engine answers at once */
+    bool has_prefetch;
     bool with_checksum;
     bool holds_reads; /* a read of a key that is being written waits for the write's end */
     bool is_stopped;  /* apply failed: what the engine holds is not known */
@@ -92,9 +93,46 @@ lane_prefix(const struct yk_lane *lane)
     return (lane->info->caps & YK_BACKEND_SEGMENTS) ? 0 : 4;
 }
 
+static inline struct slot *
+lane_slot(const struct yk_lane *lane, uint32_t slot)
+{
+    return &lane->slots[yk_ring_slot_index(&lane->config.ring, slot)];
+}
+
+/* Is the record there for a reader? */
+static inline bool
+lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record)
+{
+    return (record->marks & YK_RECORD_TOMBSTONE) == 0 &&
+           (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
+           record->version > lane_slot(lane, slot)->flush_version;
+}
+
+/* Puts slot and generation in front of the pinned key. */
+void lane_put_prefix(const struct yk_op *op, uint32_t prefix);
+
+/* The key as the engine wants it. */
+static inline struct yk_key
+lane_key(const struct yk_lane *lane, const struct yk_op *op)
+{
+    uint32_t prefix = lane_prefix(lane);
+    if (prefix > 0) {
+        lane_put_prefix(op, prefix);
+    }
+    return (struct yk_key){.data = (const uint8_t *)op->request.key.data - prefix,
+                           .size = (uint32_t)op->request.key.size + prefix,
+                           .slot = op->slot,
+                           .hash = op->hash};
+}
+
+/* lane.c */
+void lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op);
+void lane_take_hint(struct yk_lane *lane, struct yk_op *op, const struct yk_key *key);
+void lane_take_decided(struct yk_lane *lane, struct yk_job *job);
+void lane_advance(struct yk_lane *lane, uint64_t now_ms);
+
 /* slot.c */
 void lane_flush_slots(struct yk_lane *lane); /* all records that are there now are absent */
-bool lane_sees(struct yk_lane *lane, uint32_t slot, const struct yk_record *record);
 
 /* marks.c */
 enum yk_err lane_marks_init(struct yk_lane *lane) YK_MUST_CHECK;

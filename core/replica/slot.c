@@ -12,11 +12,3 @@ lane_flush_slots(struct yk_lane *lane)
     }
     lane->has_mortals = true;
 }
-
-bool
-lane_sees(struct yk_lane *lane, uint32_t slot, const struct yk_record *record)
-{
-    return (record->marks & YK_RECORD_TOMBSTONE) == 0 &&
-           (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
-           record->version > lane->slots[slot / lane->config.ring.n_lanes].flush_version;
-}

@@ -17,6 +17,19 @@ struct yk_ring {
     uint32_t n_workers;
 };
 
+/* number / divisor and number % divisor, which for the usual power of two need no division. */
+static inline uint32_t
+yk_ring_quotient(uint32_t number, uint32_t divisor)
+{
+    return (divisor & (divisor - 1)) == 0 ? number >> __builtin_ctz(divisor) : number / divisor;
+}
+
+static inline uint32_t
+yk_ring_rest(uint32_t number, uint32_t divisor)
+{
+    return (divisor & (divisor - 1)) == 0 ? number & (divisor - 1) : number % divisor;
+}
+
 static inline uint32_t
 yk_ring_slot(const struct yk_ring *ring, uint64_t hash)
 {
@@ -26,13 +39,20 @@ yk_ring_slot(const struct yk_ring *ring, uint64_t hash)
 static inline uint32_t
 yk_ring_lane(const struct yk_ring *ring, uint32_t slot)
 {
-    return slot % ring->n_lanes;
+    return yk_ring_rest(slot, ring->n_lanes);
 }
 
 static inline uint32_t
 yk_ring_worker(const struct yk_ring *ring, uint32_t lane)
 {
-    return lane % ring->n_workers;
+    return yk_ring_rest(lane, ring->n_workers);
+}
+
+/* Which of its lane's slots it is, from 0. */
+static inline uint32_t
+yk_ring_slot_index(const struct yk_ring *ring, uint32_t slot)
+{
+    return yk_ring_quotient(slot, ring->n_lanes);
 }
 
 #endif

@@ -16,7 +16,9 @@ call_new(struct yk_session *session)
     if (call != NULL) {
         router->free_calls = call->next;
         router->n_free_calls--;
-        memset(call, 0, sizeof(*call));
+        /* Not the reply, a quarter of it: it is written whole before it is read. */
+        memset(call, 0, offsetof(struct yk_op, reply));
+        memset((uint8_t *)call + sizeof(call->op), 0, sizeof(*call) - sizeof(call->op));
     } else {
         call = calloc(1, sizeof(*call));
         if (call == NULL) {
@@ -29,8 +31,8 @@ call_new(struct yk_session *session)
     return call;
 }
 
-void
-call_free(struct yk_router *router, struct call *call)
+static void
+call_release(struct call *call)
 {
     while (call->memory != NULL) {
         struct memory_piece *piece = call->memory;
@@ -40,6 +42,15 @@ call_free(struct yk_router *router, struct call *call)
     free(call->op.pinned);
     yk_buffer_unref(call->stash);
     parts_free(call->parts);
+}
+
+void
+call_free(struct yk_router *router, struct call *call)
+{
+    if (call->memory != NULL || call->op.pinned != NULL || call->stash != NULL ||
+        call->parts != NULL) {
+        call_release(call);
+    }
     if (router->n_free_calls >= FREE_CALLS_MAX) {
         free(call);
         return;

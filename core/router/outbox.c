@@ -8,7 +8,7 @@
 #include "core/base/assert.h"
 #include "core/base/limits.h"
 
-enum { BLOCK_SIZE = 16 * 1024 - 64 };
+enum { BLOCK_SIZE = 16 * 1024 - 64, FREE_BLOCKS_MAX = 256 };
 
 struct segment {
     struct segment *next;
@@ -58,6 +58,34 @@ lose(struct yk_output *output)
     return false;
 }
 
+static struct segment *
+take_block(struct yk_output_pool *pool, size_t room)
+{
+    struct segment *block = room == BLOCK_SIZE ? pool->free : NULL;
+    if (block != NULL) {
+        pool->free = block->next;
+        pool->n_free--;
+        return block;
+    }
+    block = malloc(sizeof(*block) + room);
+    if (block != NULL) {
+        block->room = room;
+    }
+    return block;
+}
+
+static void
+give_block(struct yk_output_pool *pool, struct segment *block)
+{
+    if (block->room != BLOCK_SIZE || pool->n_free == FREE_BLOCKS_MAX) {
+        free(block);
+        return;
+    }
+    block->next = pool->free;
+    pool->free = block;
+    pool->n_free++;
+}
+
 static bool
 grow(struct yk_outbox *outbox, size_t size)
 {
@@ -70,14 +98,13 @@ grow(struct yk_outbox *outbox, size_t size)
         return lose(output);
     }
     size_t room = size > BLOCK_SIZE ? size : BLOCK_SIZE;
-    struct segment *segment = malloc(sizeof(*segment) + room);
+    struct segment *segment = take_block(output->pool, room);
     if (segment == NULL) {
         return lose(output);
     }
     segment->lent = NULL;
     segment->from = segment->bytes;
     segment->size = 0;
-    segment->room = room;
     append(output, segment);
     outbox->cur = segment->bytes;
     outbox->end = segment->bytes + room;
@@ -110,9 +137,9 @@ lend(struct yk_outbox *outbox, struct yk_slice slice, struct yk_buffer *buffer)
 }
 
 void
-yk_output_init(struct yk_output *output, size_t size_max)
+yk_output_init(struct yk_output *output, struct yk_output_pool *pool, size_t size_max)
 {
-    *output = (struct yk_output){.size_max = size_max};
+    *output = (struct yk_output){.pool = pool, .size_max = size_max};
     output->outbox =
         (struct yk_outbox){.struct_size = sizeof(struct yk_outbox), .grow = grow, .lend = lend};
 }
@@ -129,7 +156,7 @@ drop_first(struct yk_output *output)
     if (segment->lent != NULL) {
         segment->lent->unref(segment->lent);
     }
-    free(segment);
+    give_block(output->pool, segment);
 }
 
 void
@@ -137,6 +164,16 @@ yk_output_done(struct yk_output *output)
 {
     while (output->first != NULL) {
         drop_first(output);
+    }
+}
+
+void
+yk_output_pool_done(struct yk_output_pool *pool)
+{
+    while (pool->free != NULL) {
+        struct segment *block = pool->free;
+        pool->free = block->next;
+        free(block);
     }
 }
 

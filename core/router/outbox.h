@@ -9,16 +9,25 @@
 
 struct segment;
 
+/* Blocks that are free, for all outputs of a worker: a connection that is idle holds none, and one
+ * that writes gets the block that was last in use. */
+struct yk_output_pool {
+    struct segment *free;
+    uint32_t n_free;
+};
+
 struct yk_output {
-    struct yk_outbox outbox; /* first: what frontends see */
+    struct yk_outbox outbox;     /* first: what frontends see */
+    struct yk_output_pool *pool; /* lent */
     struct segment *first, *last;
     size_t size; /* bytes unsent, without what was written to the last block since it was counted */
     size_t size_max; /* beyond: lost */
     bool is_lost;    /* no memory, or too much: the connection must be closed */
 };
 
-void yk_output_init(struct yk_output *output, size_t size_max);
+void yk_output_init(struct yk_output *output, struct yk_output_pool *pool, size_t size_max);
 void yk_output_done(struct yk_output *output);
+void yk_output_pool_done(struct yk_output_pool *pool);
 
 /* Bytes unsent. */
 size_t yk_output_size(struct yk_output *output);

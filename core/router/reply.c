@@ -88,8 +88,21 @@ count_outcome(struct yk_router *router, const struct yk_request *request, enum y
 void
 session_touched(struct yk_session *session)
 {
-    if (!session->is_closed) {
+    if (!session->is_closed && session->touched != session->router->look) {
+        session->touched = session->router->look;
         session->router->config.sink.touched(session->router->config.sink.arg, session);
+    }
+}
+
+static void
+filter_reply(struct call *call, struct yk_reply *reply)
+{
+    struct yk_session *session = call->session;
+    for (uint32_t i = session->frontend->n_filters; i-- > 0;) {
+        struct yk_request_filter *filter = &session->frontend->filters[i];
+        if (filter->ops.reply != NULL) {
+            filter->ops.reply(filter->self, session->filter_states[i], &call->op.request, reply);
+        }
     }
 }
 
@@ -97,15 +110,14 @@ void
 session_write(struct call *call, const struct yk_reply *reply)
 {
     struct yk_session *session = call->session;
-    struct yk_reply seen = *reply;
-    for (uint32_t i = session->frontend->n_filters; i-- > 0;) {
-        struct yk_request_filter *filter = &session->frontend->filters[i];
-        if (filter->ops.reply != NULL) {
-            filter->ops.reply(filter->self, session->filter_states[i], &call->op.request, &seen);
-        }
+    struct yk_reply seen;
+    if (session->frontend->n_filters > 0) {
+        seen = *reply;
+        filter_reply(call, &seen);
+        reply = &seen;
     }
-    if ((call->op.request.flags & YK_REQUEST_QUIET) == 0 || seen.result != YK_OK) {
-        session->frontend->ops.reply(session->state, &call->op.request, &seen,
+    if ((call->op.request.flags & YK_REQUEST_QUIET) == 0 || reply->result != YK_OK) {
+        session->frontend->ops.reply(session->state, &call->op.request, reply,
                                      &session->output.outbox);
     }
     session->is_lost = session->is_lost || session->output.is_lost;

@@ -19,6 +19,7 @@ yk_router_new(const struct yk_router_config *config, struct yk_router **ret_rout
         return YK_ENOMEM;
     }
     router->config = *config;
+    router->look = 1;
     *ret_router = router;
     return YK_OK;
 }
@@ -35,6 +36,7 @@ yk_router_free(struct yk_router *router)
         router->free_calls = call->next;
         free(call);
     }
+    yk_output_pool_done(&router->blocks);
     free(router->timers);
     free(router);
 }
@@ -146,7 +148,8 @@ yk_router_open(struct yk_router *router, struct yk_frontend *frontend, const str
     session->value_guess = VALUE_GUESS_FIRST;
     session->opened_ms = session->last_ms = router->now_ms;
     copy_peer(session, peer);
-    yk_output_init(&session->output, YK_OUTBOX_MAX + frontend->bucket->value_size_max);
+    yk_output_init(&session->output, &router->blocks,
+                   YK_OUTBOX_MAX + frontend->bucket->value_size_max);
     enum yk_err result = open_filters(session);
     if (result == YK_OK) {
         result = frontend->ops.session_new(frontend->self, &session->peer, &session->state);
@@ -284,6 +287,12 @@ bool
 yk_router_wants_run(const struct yk_router *router)
 {
     return router->runnable != NULL;
+}
+
+void
+yk_router_looked(struct yk_router *router)
+{
+    router->look++;
 }
 
 void

@@ -82,6 +82,8 @@ bool yk_router_wants_run(const struct yk_router *router);
 bool yk_router_ended(struct yk_router *router, struct yk_op *op, const struct yk_reply *reply);
 /* Executes an op of any worker that asks this whole worker: its counters and connections. */
 void yk_router_execute(struct yk_router *router, struct yk_op *op);
+/* The caller has seen to the sessions that were touched; from now on each is named again, once. */
+void yk_router_looked(struct yk_router *router);
 /* The bytes given to received may go now. */
 void yk_router_end_turn(struct yk_router *router);
 

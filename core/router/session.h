@@ -36,12 +36,14 @@ struct call {
     struct yk_session *session;
     const struct yk_bucket *bucket;
     enum call_state state;
-    bool must_repeat;            /* its read is older than one before it, which is done again */
-    bool is_prepared;            /* filters have seen it, op has hash, slot, lane and worker */
-    uint64_t bytes;              /* of key and value, when it was submitted */
-    uint64_t value_size;         /* of the answer, where one was too large to be copied */
-    uint64_t charge;             /* bytes set aside for the answer, session->charged holds them */
-    struct yk_buffer *stash;     /* bytes of the answer, where they had to be copied */
+    bool must_repeat;        /* its read is older than one before it, which is done again */
+    bool is_barrier;         /* starts alone; known when it is prepared */
+    bool is_direct;          /* its worker is this one, which executes such ops in their order */
+    bool is_prepared;        /* filters have seen it, op has hash, slot, lane and worker */
+    uint64_t bytes;          /* of key and value, when it was submitted */
+    uint64_t value_size;     /* of the answer, where one was too large to be copied */
+    uint64_t charge;         /* bytes set aside for the answer, session->charged holds them */
+    struct yk_buffer *stash; /* bytes of the answer, where they had to be copied */
     struct memory_piece *memory; /* from inbox->alloc */
     struct parts *parts;
 };
@@ -59,6 +61,7 @@ struct yk_session {
     struct yk_session *next_runnable;
     struct yk_session *next_fed;
     bool is_runnable, is_fed;
+    uint64_t touched; /* the caller's look at touched sessions by which it will see this one */
 
     struct call *first, *last; /* not written yet, oldest first */
     struct call *next_start;   /* where to look for queued ones, or NULL */
@@ -97,9 +100,11 @@ struct yk_router {
     uint32_t n_sessions;
     struct yk_session *runnable; /* last in, first out */
     struct yk_session *fed;      /* in this turn: their bytes are borrowed */
+    struct yk_output_pool blocks;
     struct call *free_calls;
     uint32_t n_free_calls;
     bool is_draining;
+    uint64_t look; /* the caller's next look at the sessions that were touched */
     struct counters counters;
     struct yk_session **timers; /* binary heap by timer_ms */
     uint32_t n_timers, timers_room;

@@ -54,10 +54,10 @@ may_start(const struct call *call)
     if (session->n_in_flight == 0) {
         return true;
     }
-    if (is_barrier(&call->op.request)) {
+    if (call->is_barrier) {
         return false;
     }
-    if (!yk_op_has_key(&call->op)) {
+    if (call->is_direct || !yk_op_has_key(&call->op)) {
         return true;
     }
     if (test_mask(session->writing, call->op.hash) ||
@@ -80,6 +80,7 @@ locate(struct call *call)
     op->bucket_index = (uint16_t)call->bucket->index;
     op->executor = (uint16_t)yk_ring_worker(ring, op->lane);
     op->is_kept = call->bucket->keeps_answers || op->executor != router->config.worker;
+    call->is_direct = call->bucket->is_direct && !op->is_kept;
 }
 
 static enum yk_err
@@ -97,6 +98,17 @@ check_key_request(const struct call *call, const char **ret_text)
     return YK_OK;
 }
 
+/* Later requests on the key wait for it, and its answer counts. */
+static void
+take_place(struct call *call)
+{
+    struct yk_session *session = call->session;
+    set_mask(yk_op_is_write(&call->op) ? session->writing : session->reading, call->op.hash);
+    call->charge = charge_of(call);
+    call->op.kept_max = call->charge;
+    session->charged += call->charge;
+}
+
 static void
 start_key(struct call *call)
 {
@@ -111,10 +123,9 @@ start_key(struct call *call)
         call_fail(call, YK_ENOMEM, NULL);
         return;
     }
-    set_mask(yk_op_is_write(&call->op) ? session->writing : session->reading, call->op.hash);
-    call->charge = charge_of(call);
-    call->op.kept_max = call->charge;
-    session->charged += call->charge;
+    if (!call->is_direct) {
+        take_place(call);
+    }
     session->router->config.sink.execute(session->router->config.sink.arg, &call->op);
 }
 
@@ -200,7 +211,7 @@ mark_started(struct call *call)
 {
     call->state = CALL_STARTED;
     call->session->n_in_flight++;
-    call->session->has_barrier = is_barrier(&call->op.request);
+    call->session->has_barrier = call->is_barrier;
 }
 
 /* Lets the filters see it, once, and finds out where it goes. False: a filter has answered it. */
@@ -209,6 +220,7 @@ prepare(struct call *call)
 {
     struct yk_session *session = call->session;
     call->is_prepared = true;
+    call->is_barrier = is_barrier(&call->op.request);
     for (uint32_t i = 0; i < session->frontend->n_filters; i++) {
         struct yk_request_filter *filter = &session->frontend->filters[i];
         struct yk_reply reply = {.struct_size = sizeof(reply)};

@@ -6,7 +6,7 @@
 #include "core/base/assert.h"
 #include "core/base/hash.h"
 
-enum { HEAD_SIZE = 10, CHECKSUM_SIZE = 4 };
+enum { HEAD_SIZE = YK_RECORD_HEAD_SIZE, CHECKSUM_SIZE = 4 };
 
 static uint32_t
 bits_of(const struct yk_record *record, bool with_checksum)

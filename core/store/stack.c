@@ -388,6 +388,19 @@ yk_stack_admit(struct yk_stack *stack, const struct yk_change *change)
     return layer_admit(&stack->layers[0].next, change);
 }
 
+void
+yk_stack_prefetch(struct yk_stack *stack, const struct yk_key *key, uint32_t stage)
+{
+    struct layer *engine = &stack->layers[stack->n_layers - 1];
+    engine->backend.prefetch(engine->self, key, stage);
+}
+
+bool
+yk_stack_has_prefetch(const struct yk_stack *stack)
+{
+    return stack->layers[stack->n_layers - 1].backend.prefetch != NULL;
+}
+
 enum yk_err
 yk_stack_sync(struct yk_stack *stack)
 {

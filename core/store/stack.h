@@ -58,6 +58,8 @@ enum yk_err yk_stack_apply(struct yk_stack *stack, const struct yk_change *chang
 enum yk_err
 yk_stack_scan(struct yk_stack *stack, const struct yk_scan *scan, struct yk_cursor *cursor,
               yk_record_fn fn, void *arg, bool *ret_end, struct yk_call *call) YK_MUST_CHECK;
+bool yk_stack_has_prefetch(const struct yk_stack *stack);
+void yk_stack_prefetch(struct yk_stack *stack, const struct yk_key *key, uint32_t stage);
 /* Of the engine: filters keep nothing back. */
 enum yk_err yk_stack_sync(struct yk_stack *stack) YK_MUST_CHECK;
 enum yk_err

@@ -18,14 +18,14 @@ static const struct yk_mc_command commands[] = {
 #define LINE_TOO_LONG "CLIENT_ERROR line too long\r\n"
 
 #define EXPIRY_RELATIVE_MAX_S (60 * 60 * 24 * 30)
-#define EXPIRY_MAX_S 253402300799 /* the end of the year 9999; later times are taken as this */
+#define EXPIRY_MAX_S          253402300799 /* the end of the year 9999; later times are taken as this */
 
 /* The command of that name, or NULL. */
 static const struct yk_mc_command *
 command_find(struct yk_slice name)
 {
     for (size_t i = 0; i < N_COMMANDS; i++) {
-        if (commands[i].name_size == name.size &&
+        if (commands[i].name_size == name.size && commands[i].name[0] == *(const char *)name.data &&
             memcmp(commands[i].name, name.data, name.size) == 0) {
             return &commands[i];
         }
@@ -130,7 +130,9 @@ feed_line(struct yk_mc_feed *feed)
     size_t look = left < YK_MC_LINE_SIZE_MAX ? left : YK_MC_LINE_SIZE_MAX;
     struct yk_mc_line line;
     enum yk_mc_step step;
-    if (yk_mc_parse_line(bytes, look, &line)) {
+    if (yk_mc_take_short_get(feed, bytes, look, &step)) {
+        /* as most lines are */
+    } else if (yk_mc_parse_line(bytes, look, &line)) {
         const struct yk_mc_command *command = line.n_words > 0 ? command_find(line.words[0]) : NULL;
         feed->taken = line.size;
         if (command == NULL || line.n_words < command->words_min ||
@@ -195,13 +197,21 @@ static enum yk_mc_step
 feed_step(struct yk_mc_feed *feed)
 {
     switch (feed->session->state) {
-    case YK_MC_STATE_LINE: return feed_line(feed);
-    case YK_MC_STATE_KEYS: return yk_mc_take_keys(feed);
-    case YK_MC_STATE_SKIP: return feed_skip(feed);
-    case YK_MC_STATE_SWALLOW: return feed_swallow(feed);
-    case YK_MC_STATE_BEGIN: return feed_begin(feed);
-    case YK_MC_STATE_FRAME: return yk_mc_take_frame(feed);
-    default: feed->used = feed->size; return YK_MC_STEP_NEXT;
+    case YK_MC_STATE_LINE:
+        return feed_line(feed);
+    case YK_MC_STATE_KEYS:
+        return yk_mc_take_keys(feed);
+    case YK_MC_STATE_SKIP:
+        return feed_skip(feed);
+    case YK_MC_STATE_SWALLOW:
+        return feed_swallow(feed);
+    case YK_MC_STATE_BEGIN:
+        return feed_begin(feed);
+    case YK_MC_STATE_FRAME:
+        return yk_mc_take_frame(feed);
+    default:
+        feed->used = feed->size;
+        return YK_MC_STEP_NEXT;
     }
 }
 

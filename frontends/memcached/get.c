@@ -82,6 +82,26 @@ yk_mc_take_get(struct yk_mc_feed *feed, const struct yk_mc_command *command,
 }
 
 bool
+yk_mc_take_short_get(struct yk_mc_feed *feed, const uint8_t *line, size_t size,
+                     enum yk_mc_step *ret_step)
+{
+    const size_t n_before = sizeof("get ") - 1;
+    if (size <= n_before || memcmp(line, "get ", n_before) != 0) {
+        return false;
+    }
+    size_t end = yk_mc_find_low(line, size, n_before);
+    size_t key_size = end - n_before;
+    if (key_size == 0 || key_size > feed->session->key_size_max || size - end < 2 ||
+        line[end] != '\r' || line[end + 1] != '\n') {
+        return false;
+    }
+    feed->taken = end + 2;
+    *ret_step = get_submit(feed, YK_MC_GET, yk_slice_of(line + n_before, key_size),
+                           (struct yk_ttl){0, YK_EXPIRY_NEVER}, true);
+    return true;
+}
+
+bool
 yk_mc_take_long_get(struct yk_mc_feed *feed, const struct yk_mc_command *command,
                     const struct yk_mc_line *line, enum yk_mc_step *ret_step)
 {
@@ -133,11 +153,15 @@ yk_mc_take_keys(struct yk_mc_feed *feed)
         is_last = found == YK_MC_KEY_LAST;
         step = get_submit(feed, session->get_variant, key, session->expiry, is_last);
         break;
-    case YK_MC_KEY_NONE: step = keys_end(feed); break;
+    case YK_MC_KEY_NONE:
+        step = keys_end(feed);
+        break;
     case YK_MC_KEY_BAD:
         step = yk_mc_say_flags(feed, YK_MC_BAD_LINE, YK_REQUEST_LAST, YK_MC_KIND_GET_END);
         break;
-    default: feed->used += used; return YK_MC_STEP_AGAIN;
+    default:
+        feed->used += used;
+        return YK_MC_STEP_AGAIN;
     }
     if (step != YK_MC_STEP_AGAIN) {
         feed->used += used;

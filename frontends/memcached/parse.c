@@ -4,16 +4,40 @@
 
 #include "frontends/memcached/parse.h"
 
+/* Eight bytes are looked at at once: subtracting 0x21 from each sets the high bit of those that are
+ * less, and of none below the first of them; those with a high bit of their own are masked out. */
+size_t
+yk_mc_find_low(const uint8_t *bytes, size_t size, size_t at)
+{
+    const uint64_t ones = 0x0101010101010101u;
+    for (; at + 8 <= size; at += 8) {
+        uint64_t eight;
+        memcpy(&eight, bytes + at, 8);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        eight = __builtin_bswap64(eight);
+#endif
+        uint64_t low = (eight - ones * (' ' + 1)) & ~eight & (ones << 7);
+        if (low != 0) {
+            return at + (size_t)__builtin_ctzll(low) / 8;
+        }
+    }
+    while (at < size && bytes[at] > ' ') {
+        at++;
+    }
+    return at;
+}
+
 /* Where the word that starts at `at` ends: at a space or LF, or at size. Notes a CR that does not
  * belong to the line's end, and NUL. */
 static size_t
 word_end(const uint8_t *bytes, size_t size, size_t at, bool *has_odd)
 {
-    for (; at < size; at++) {
-        uint8_t c = bytes[at];
-        if (c > ' ') {
-            continue;
+    for (;; at++) {
+        at = yk_mc_find_low(bytes, size, at);
+        if (at == size) {
+            break;
         }
+        uint8_t c = bytes[at];
         if (c == ' ' || c == '\n') {
             break;
         }

@@ -36,6 +36,9 @@ enum yk_mc_key {
  * words that are surely whole, and in size the bytes to the end of the last of them. */
 bool yk_mc_parse_line(const uint8_t *bytes, size_t size, struct yk_mc_line *ret_line);
 
+/* Where the first byte up to the space stands, from `at` on; size: there is none. */
+size_t yk_mc_find_low(const uint8_t *bytes, size_t size, size_t at);
+
 /* Takes the next key off the front of bytes. *ret_used: bytes that are done with: to behind the
  * key, and to behind the line's end for LAST and NONE; the leading spaces for BAD and PART. */
 enum yk_mc_key yk_mc_parse_key(const uint8_t *bytes, size_t size, size_t key_size_max,

@@ -216,6 +216,12 @@ struct yk_backend_ops {
     /* What is remembered of the record's reads, which get notes by itself. Never blocks. Default:
      * ENOTFOUND, nothing is known. */
     enum yk_err (*hint)(void *self, const struct yk_key *key, struct yk_hint *ret_hint);
+
+    /* For engines that answer at once: this key will soon be read or changed. Brings what a look at
+     * it will need near the processor and changes nothing. Called for several keys with stage 0,
+     * then for the same ones with stage 1 (what stage 0 brought may be looked at now), then they
+     * are used. Default: nothing. */
+    void (*prefetch)(void *self, const struct yk_key *key, uint32_t stage);
 };
 
 #ifdef __cplusplus

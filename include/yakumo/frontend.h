@@ -160,14 +160,13 @@ yk_outbox_put_value(struct yk_outbox *outbox, const struct yk_reply *reply)
 static inline size_t
 yk_format_u64(uint8_t *to, uint64_t number)
 {
-    uint8_t digits[20];
-    size_t n = 0;
-    do {
-        digits[n++] = (uint8_t)('0' + number % 10);
-        number /= 10;
-    } while (number != 0);
-    for (size_t i = 0; i < n; i++) {
-        to[i] = digits[n - 1 - i];
+    size_t n = 1, i;
+    uint64_t rest;
+    for (rest = number; rest >= 10; rest /= 10) {
+        n++;
+    }
+    for (i = n; i-- > 0; number /= 10) {
+        to[i] = (uint8_t)('0' + number % 10);
     }
     return n;
 }

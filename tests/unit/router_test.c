@@ -52,8 +52,9 @@ test_output_partial(void)
     static const char text[] = "abcdefghijklmno";
     for (size_t split = 0; split < sizeof(text); split++) {
         struct yk_output output;
+        struct yk_output_pool pool = {NULL, 0};
         g_autoptr(GString) got = g_string_new(NULL);
-        yk_output_init(&output, 1000);
+        yk_output_init(&output, &pool, 1000);
         put(&output, "abc");
         lend(&output, "defg");
         lend(&output, "h");
@@ -67,6 +68,7 @@ test_output_partial(void)
         g_assert_cmpstr(got->str, ==, text);
         g_assert_cmpuint(yk_output_size(&output), ==, 0);
         yk_output_done(&output);
+        yk_output_pool_done(&pool);
     }
 }
 
@@ -76,9 +78,10 @@ test_output_random(void)
 {
     struct yk_random random = {7};
     struct yk_output output;
+    struct yk_output_pool pool = {NULL, 0};
     g_autoptr(GString) put_in = g_string_new(NULL);
     g_autoptr(GString) got = g_string_new(NULL);
-    yk_output_init(&output, 64 * YK_MIB);
+    yk_output_init(&output, &pool, 64 * YK_MIB);
     for (int i = 0; i < 3000; i++) {
         size_t size = yk_random_below(&random, yk_random_below(&random, 20) == 0 ? 40000 : 300);
         g_autofree char *piece = g_strnfill(size, (char)('a' + yk_random_below(&random, 26)));
@@ -97,13 +100,15 @@ test_output_random(void)
     drain(&output, got, SIZE_MAX, 8);
     g_assert_true(g_string_equal(got, put_in));
     yk_output_done(&output);
+    yk_output_pool_done(&pool);
 }
 
 static void
 test_output_grow(void)
 {
     struct yk_output output;
-    yk_output_init(&output, 10 * YK_MIB);
+    struct yk_output_pool pool = {NULL, 0};
+    yk_output_init(&output, &pool, 10 * YK_MIB);
     uint8_t *to = yk_outbox_reserve(&output.outbox, 100000);
     g_assert_nonnull(to);
     memset(to, 'x', 100000);
@@ -119,16 +124,18 @@ test_output_grow(void)
     yk_output_sent(&output, 1);
     g_assert_false(output.outbox.is_full);
     yk_output_done(&output);
+    yk_output_pool_done(&pool);
 }
 
 static void
 test_output_lost(void)
 {
     struct yk_output output;
+    struct yk_output_pool pool = {NULL, 0};
     struct yk_slice slice;
     struct yk_buffer *buffer = yk_buffer_new_copy(yk_slice_of_text("0123456789"));
     struct yk_slice all = yk_slice_of(buffer->data, buffer->size);
-    yk_output_init(&output, 25);
+    yk_output_init(&output, &pool, 25);
     g_assert_true(output.outbox.lend(&output.outbox, all, buffer));
     g_assert_true(output.outbox.lend(&output.outbox, all, buffer));
     g_assert_cmpuint(buffer->n_refs, ==, 3);
@@ -142,12 +149,14 @@ test_output_lost(void)
     g_assert_cmpuint(yk_output_size(&output), ==, 0);
     yk_output_sent(&output, 0);
     yk_output_done(&output);
+    yk_output_pool_done(&pool);
     g_assert_cmpuint(buffer->n_refs, ==, 1);
     yk_buffer_unref(buffer);
-    yk_output_init(&output, 25);
+    yk_output_init(&output, &pool, 25);
     g_assert_null(yk_outbox_reserve(&output.outbox, 26));
     g_assert_true(output.is_lost);
     yk_output_done(&output);
+    yk_output_pool_done(&pool);
 }
 
 /* -- A frontend. Requests are lines; each answer is "TAG:what\n", tags count from 0:

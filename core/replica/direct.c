@@ -1,0 +1,80 @@
+/* The short way through a lane whose engine answers at once and keeps nothing: one op at a time,
+ * from its read to its answer, in the order in which they were started. So the answers of a
+ * connection come in the order of its requests, and none has to be kept until its turn comes.
+ *
+ * What cannot go this way (a lane that is stopped, flushes, scans) goes by the queue. */
+#include <config.h>
+
+#include "core/replica/machine.h"
+#include "core/store/decide.h"
+
+bool
+yk_lane_may_be_direct(const struct yk_backend_info *info)
+{
+    return yk_lane_jobs_max(info) == 0 && (info->caps & YK_BACKEND_VOLATILE) != 0;
+}
+
+void
+yk_lane_prefetch(struct yk_lane *lane, const struct yk_op *op, uint32_t stage)
+{
+    if (lane->has_prefetch) {
+        struct yk_key key = lane_key(lane, op);
+        yk_stack_prefetch(lane->config.stack, &key, stage);
+    }
+}
+
+/* A read on its way: the op, until it is answered. */
+struct reading {
+    struct yk_lane *lane;
+    struct yk_op *op;
+};
+
+static void
+got(void *arg, uint32_t index, enum yk_err result, struct yk_slice value)
+{
+    struct reading *reading = arg;
+    struct yk_op *op = reading->op;
+    if (index == 0 && op != NULL) {
+        reading->op = NULL;
+        yk_lane_got(reading->lane, op, result, value);
+    }
+}
+
+static void
+read_old(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
+{
+    struct reading reading = {lane, op};
+    struct yk_key key = lane_key(lane, op);
+    if ((op->request.flags & YK_REQUEST_HINT) != 0) {
+        lane_take_hint(lane, op, &key);
+    }
+    enum yk_err result = yk_stack_get(lane->config.stack, &key, 1, got, &reading, &job->call);
+    if (reading.op != NULL) {
+        yk_lane_got(lane, op, result != YK_OK ? result : YK_EIO, yk_slice_of(NULL, 0));
+    }
+}
+
+void
+yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms)
+{
+    struct yk_job *job = &lane->jobs[0];
+    lane_advance(lane, now_ms);
+    if (lane->queue.first == NULL && !lane->is_stopped) {
+        if (yk_op_is_read(op) || yk_decide_needs_old(&op->request)) {
+            read_old(lane, job, op);
+        } else {
+            lane_judge(lane, op, yk_slice_of(NULL, 0));
+        }
+    } else {
+        yk_lane_submit(lane, op);
+    }
+    if (lane->decided.first != NULL) {
+        yk_job_reset(job, lane->now_ms);
+        lane_take_decided(lane, job);
+        yk_job_write(job);
+        lane_finish_writes(lane, job);
+    }
+    if (lane->queue.first != NULL) {
+        yk_lane_run(lane, now_ms);
+    }
+}
