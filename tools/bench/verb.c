@@ -2,7 +2,7 @@
 #include <config.h>
 
 #include <errno.h>
-#include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -28,7 +28,7 @@ static struct {
     .multi_get = 1,
     .keys = 100000,
     .seed = 1,
-    .seconds = -1,
+    .seconds = NAN, /* by --requests, or 10 */
     .timeout = 10,
 };
 
@@ -246,8 +246,11 @@ make_plan(struct bench_plan *plan)
 {
     char error[BENCH_ERROR_SIZE];
     bool is_by_number = typed.requests > 0;
-    if (typed.seconds < 0) {
+    if (isnan(typed.seconds)) {
         typed.seconds = is_by_number ? 0 : 10;
+    }
+    if (!check_bounds()) {
+        return false;
     }
     plan->server = typed.server != NULL ? typed.server : "127.0.0.1:11211";
     plan->n_threads = (uint32_t)typed.threads;
@@ -265,7 +268,7 @@ make_plan(struct bench_plan *plan)
     plan->rate = typed.rate;
     plan->timeout_ns = (int64_t)(typed.timeout * 1e9);
     plan->has_progress = typed.has_progress || (!typed.is_quiet && isatty(STDERR_FILENO));
-    if (!check_bounds() || !read_protocol(plan) || !read_ratio(plan) || !read_pids(plan)) {
+    if (!read_protocol(plan) || !read_ratio(plan) || !read_pids(plan)) {
         return false;
     }
     if (!bench_address(plan->server, &plan->address, &plan->address_size, error, sizeof(error))) {
