@@ -4,7 +4,7 @@
 For each row a server is started on a free port, filled and loaded by `yakumo bench`; the rounds are interleaved, so
 that what else the machine does falls on all alike. What counts is the server's CPU per request, and its ratio in one
 round; a table shows medians, and ratios with the least and the greatest of all rounds. Each table stands between
-markers in the file: those that are not asked for stay as they are.
+markers in the file: those that are not asked for stay as they are. README.md quotes some of them.
 
 usage: run.py [--tables NAME,...] [--rounds N] [--seconds S] [--warm-up S] [--output FILE] [--place FOLDER]
 (in a build folder)
@@ -26,6 +26,7 @@ import tempfile
 import time
 
 SRCDIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
+RESULTS = os.path.join(SRCDIR, "bench", "RESULTS.md")
 YAKUMO, YAKUMOD, HOTPATH = "tools/yakumo", "core/main/yakumod", "bench/hotpath"
 PLUGIN_PATH = ":".join(os.path.abspath(name) for name in ("frontends", "backends", "plugins/filters", "bench"))
 ENVIRONMENT = {**os.environ, "YK_PLUGIN_PATH": PLUGIN_PATH, "LC_ALL": "C"}
@@ -326,7 +327,7 @@ TRACES = (
 
 
 def run_hits():
-    n_requests, rows = 3000000, []
+    n_keys, together, rows = 3000000, 20, []
     rates = {}
     turns = min(options.rounds, 3)
     for turn in range(turns):
@@ -335,8 +336,9 @@ def run_hits():
             for kind in ("memcached", "yakumo"):
                 if is_there(kind):
                     with Server(kind, options.place, memory_mib=64) as server:
-                        report = load(server, "--connections=4", "--pipeline=32", "--ratio=1:0", "--set-on-miss",
-                                      f"--warm-up-requests={n_requests}", f"--requests={n_requests}",
+                        report = load(server, "--connections=1", f"--multi-get={together}", "--ratio=1:0",
+                                      "--set-on-miss", f"--warm-up-requests={n_keys // together}",
+                                      f"--requests={n_keys // together}",
                                       f"--seed={turn + 1}", *trace)
                     rates.setdefault((name, kind), []).append(
                         (report["hit_rate"], report["server"]["rss_at_end"] / MIB))
@@ -479,9 +481,10 @@ all cores here, one worker or two."""),
 How the resident memory of the whole process grows by 1 M items with keys of 19 and values of 100 bytes, divided by
 their number; nothing may be evicted."""),
     "hits": ("Hit rates", run_hits, """\
-A cache beside a database: a get that misses is followed by a set. Both servers get the same keys in the same order
-(one loader thread, the same seed), 64 MB (`-m 64` and `memory_max = 64M`), and values of 100 bytes unless it says
-otherwise; 3 M gets are measured after 3 M others. Each round has a seed of its own."""),
+A cache beside a database: keys that a get did not find are set next. Both servers are asked for the same keys in the
+same order (one connection, the same seed, twenty keys in a get), have 64 MB (`-m 64` and `memory_max = 64M`), and
+values of 100 bytes unless it says otherwise; 3 M keys are measured after 3 M others. Each round has a seed of its
+own."""),
     "instructions": ("Instructions of a request", run_instructions, """\
 One worker with frontend and engine, stepped without the kernel by `bench/hotpath`: 100 k keys, 50 connections;
 instructions counted by callgrind in the measured part."""),
@@ -546,6 +549,22 @@ def write_tables(path, tables):
     os.replace(path + "-t", path)
 
 
+def write_quotes(path, tables):
+    """README.md quotes tables of ours, each between markers that say which one of which section."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+
+    def quote(match):
+        found = re.findall(r"(?:^\|.*\n)+", tables.get(match[2], ""), re.M)
+        index = int(match[3])
+        return match[1] + (found[index] if index < len(found) else match[4]) + "<!-- end -->\n"
+
+    quoted = re.sub(r"(<!-- RESULTS (\w+) (\d+) -->\n)(.*?)<!-- end -->\n", quote, text, flags=re.S)
+    if quoted != text:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(quoted)
+
+
 def run_table(name):
     title, function, text = TABLES[name]
     begun = time.monotonic()
@@ -563,7 +582,7 @@ def main():
     parser.add_argument("--rounds", type=lambda text: int(text or 5), default=5)
     parser.add_argument("--seconds", type=lambda text: float(text or 4), default=4)
     parser.add_argument("--warm-up", type=float, default=2, help="seconds before each measured phase")
-    parser.add_argument("--output", default=os.path.join(SRCDIR, "bench", "RESULTS.md"))
+    parser.add_argument("--output", default=RESULTS)
     parser.add_argument("--place", default=".", help="folder for data; engines should find a disk there")
     options = parser.parse_args()
     names = [name for name in re.split(r"[\s,]+", options.tables) if name] or list(TABLES)
@@ -580,6 +599,8 @@ def main():
             tables["machine"] = describe_machine() + "\n"
             tables[name] = text
             write_tables(options.output, tables)
+            if options.output == RESULTS:
+                write_quotes(os.path.join(SRCDIR, "README.md"), tables)
 
 
 main()
