@@ -20,7 +20,7 @@
 #include "core/node/node.h"
 #include "plugins/plugins.h"
 
-enum { CONNECTIONS_MAX = 64, SLICES_MAX = 64, BATCHES = 512, MS_OF_START = 1700000000 };
+enum { CONNECTIONS_MAX = 64, SLICES_MAX = 64, BATCHES = 8192, MS_OF_START = 1700000000 };
 
 static int n_keys = 100000, n_requests = 200000, n_connections = 50, pipeline = 1;
 static int value_size = 100, n_multi = 1;

@@ -27,17 +27,18 @@
 
 /* Requests. A key is such that the engine's key, 4 bytes longer, fits 16 bits. */
 #define YK_KEY_SIZE_MAX         65531
-#define YK_VALUE_SIZE_MAX       (1 * YK_GIB)   /* of any bucket; value_size_max is 1M by default */
-#define YK_SESSION_REQUESTS_MAX 1024           /* queued or under way, for one connection */
-#define YK_SESSION_BYTES_MAX    (4 * YK_MIB)   /* of requests queued or under way, beyond one */
-#define YK_SESSION_STASH_MAX    (4 * YK_MIB)   /* bytes of values that wait to be written */
-#define YK_OUTBOX_HIGH          (1 * YK_MIB)   /* from here on a connection starts nothing new */
-#define YK_OUTBOX_MAX           (32 * YK_MIB)  /* from here, beyond one value, it is closed */
-#define YK_FEED_EXTRA_MAX       (64 * YK_KIB)  /* a request's bytes beyond its value */
-#define YK_RECORD_OVERHEAD_MAX  64             /* bytes of a record beyond its value */
-#define YK_BATCH_MAX            256            /* keys in one call of an engine */
-#define YK_BATCH_BYTES_MAX      (16 * YK_MIB)  /* of records in one apply beyond its first */
-#define YK_LANE_READERS         3              /* jobs that only read, beside the one that writes */
+#define YK_VALUE_SIZE_MAX       (1 * YK_GIB)  /* of any bucket; value_size_max is 1M by default */
+#define YK_SESSION_REQUESTS_MAX 1024          /* queued or under way, for one connection */
+#define YK_SESSION_BYTES_MAX    (4 * YK_MIB)  /* of requests queued or under way, beyond one */
+#define YK_SESSION_STASH_MAX    (4 * YK_MIB)  /* bytes of values that wait to be written */
+#define YK_OUTBOX_HIGH          (1 * YK_MIB)  /* from here on a connection starts nothing new */
+#define YK_OUTBOX_MAX           (32 * YK_MIB) /* from here, beyond one value, it is closed */
+#define YK_FEED_EXTRA_MAX       (64 * YK_KIB) /* a request's bytes beyond its value */
+#define YK_RECORD_OVERHEAD_MAX  64            /* bytes of a record beyond its value */
+#define YK_TURN_REQUESTS        128           /* from here on a turn is taken before more is read */
+#define YK_BATCH_MAX            256           /* keys in one call of an engine */
+#define YK_BATCH_BYTES_MAX      (16 * YK_MIB) /* of records in one apply beyond its first */
+#define YK_LANE_READERS         3             /* jobs that only read, beside the one that writes */
 #define YK_SCAN_BYTES_MAX       (256 * YK_KIB) /* of one step of a scan */
 
 #endif

@@ -88,16 +88,6 @@ zone_check(const struct yk_assembly *assembly, const struct yk_fields *fields)
                          "is not a name: use a-z, 0-9, _ and -");
 }
 
-static enum yk_err
-io_check(const struct yk_assembly *assembly, const struct yk_fields *fields)
-{
-    if (yk_field_number(fields, YK_NODE_IO) != YK_IO_URING) {
-        return YK_OK;
-    }
-    return yk_field_fail(fields, YK_NODE_IO, YK_EUNSUPPORTED, assembly->error,
-                         "is not in this version; set io = auto or io = epoll");
-}
-
 static void
 node_fill(struct yk_node_config *node, const char *name, const struct yk_fields *fields)
 {
@@ -133,9 +123,6 @@ yk_assemble_node(struct yk_assembly *assembly)
     }
     if (err == YK_OK) {
         err = zone_check(assembly, &fields);
-    }
-    if (err == YK_OK) {
-        err = io_check(assembly, &fields);
     }
     yk_fields_done(&fields);
     return err;

@@ -58,9 +58,11 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
                                "Threads for backends and filters that wait for a disk or sleep. 0: "
                                "as many as there can be calls at once, so that a slow one delays "
                                "nobody else, at most 256."},
-    [YK_NODE_IO] = {KEY("io", ENUM), .fallback = "auto", .choices = yk_io_engine_names,
-                    .help =
-                        "Engine of the event loop. This version has epoll only, which auto takes."},
+    [YK_NODE_IO] =
+        {KEY("io", ENUM), .fallback = "auto", .choices = yk_io_engine_names,
+         .help = "Engine of the event loop. auto: io_uring where a trial at the start shows that "
+                 "this system lets us (Linux 6.1 or later; many containers forbid it), else "
+                 "epoll. io_uring: that, or the node does not start."},
     [YK_NODE_MAX_CONNECTIONS] = {KEY("max_connections", UINT), .fallback = "1024", .min = 1,
                                  .max = YK_CONNECTIONS_MAX, .help = "Client connections at once."},
     [YK_NODE_LOG_LEVEL] = {KEY("log_level", ENUM), .flags = YK_OPTION_RELOAD, .fallback = "notice",

@@ -1,22 +1,26 @@
 /* The event loop: sockets in, bytes and ends of sends out. One for each worker. Two engines stand
- * behind this interface: epoll now, io_uring later; so it speaks of completions: a send ends by a
- * call of sent, reads go on by themselves as long as they are wanted.
+ * behind this interface, io_uring and epoll; so it speaks of completions: a send ends by a call of
+ * sent, reads go on by themselves as long as they are wanted.
  *
- * Threads: the worker's, but for yk_loop_wake. Ownership: the loop borrows fds; a yk_loop_conn is
- * the caller's, from add to remove. */
+ * Threads: the worker's, but for open and close (the main thread's, while no other uses the loop)
+ * and yk_loop_wake. Ownership: the loop borrows fds; a yk_loop_conn is the caller's, from add to
+ * remove. */
 #ifndef YK_IO_LOOP_H
 #define YK_IO_LOOP_H
 
-#include <yakumo/base.h>
+#include "core/config/config.h"
 
 struct yk_loop;
 
 /* A connection, embedded in the caller's. */
 struct yk_loop_conn {
     int fd;
-    uint32_t interest; /* the loop's */
+    uint32_t slot;     /* io_uring: the loop's number for it */
+    uint32_t interest; /* epoll: what is asked for */
     bool wants_read;
-    bool waits_to_send;
+    bool is_sending; /* sent is still to be called */
+    bool is_armed;   /* io_uring: a receive is under way */
+    bool is_ended;   /* io_uring: nothing more comes */
 };
 
 struct yk_loop_handler {
@@ -25,22 +29,26 @@ struct yk_loop_handler {
     void (*accepted)(void *arg, uint32_t listener, int fd);
     /* Accepting failed for want of descriptors or memory; the listener rests for a while. */
     void (*accept_failed)(void *arg, uint32_t listener, int error);
-    /* Where the next bytes of the connection should go; size 0: the loop's own buffer. */
+    /* Where the next bytes of the connection should go; size 0: the loop's own buffer. Asked by
+     * epoll only: bytes of io_uring come in the loop's buffers. */
     void (*room)(void *arg, struct yk_loop_conn *conn, uint8_t **ret_room, size_t *ret_size);
-    /* Bytes came, at most once for each connection in a wait; they stay until the next wait. size
-     * 0: the other end sends no more (error 0), or the connection failed (error: errno). */
+    /* Bytes came; they stay until the next wait. size 0: the other end sends no more (error 0), or
+     * the connection failed (error: errno). A few may come after reading was turned off. */
     void (*received)(void *arg, struct yk_loop_conn *conn, const uint8_t *bytes, size_t size,
                      int error);
     /* The send that was started took size bytes, or failed. */
     void (*sent)(void *arg, struct yk_loop_conn *conn, size_t size, int error);
 };
 
-enum yk_err
-yk_loop_open(const struct yk_loop_handler *handler, struct yk_loop **ret_loop) YK_MUST_CHECK;
+/* AUTO: io_uring where the system lets us, else epoll. On failure errno says why. The fds of
+ * listeners and connections are not to be O_NONBLOCK. */
+enum yk_err yk_loop_open(enum yk_io_engine engine, const struct yk_loop_handler *handler,
+                         struct yk_loop **ret_loop) YK_MUST_CHECK;
 void yk_loop_close(struct yk_loop *loop);               /* takes NULL */
-const char *yk_loop_engine(const struct yk_loop *loop); /* "epoll" */
+void yk_loop_start(struct yk_loop *loop);               /* first, by the thread that will wait */
+const char *yk_loop_engine(const struct yk_loop *loop); /* "io_uring", "epoll" */
 
-enum yk_err yk_loop_add_listener(struct yk_loop *loop, int fd, uint32_t listener) YK_MUST_CHECK;
+void yk_loop_add_listener(struct yk_loop *loop, int fd, uint32_t listener);
 /* Accepts from the listeners, or leaves who comes waiting. */
 void yk_loop_listen(struct yk_loop *loop, bool is_on);
 
@@ -54,7 +62,8 @@ void yk_loop_send(struct yk_loop *loop, struct yk_loop_conn *conn, const struct 
 
 /* Waits for at most timeout_ms (-1: for ever) and calls the handler for what happened. */
 void yk_loop_wait(struct yk_loop *loop, int timeout_ms);
-/* From any thread: the wait that is under way, or the next one, returns at once. */
-void yk_loop_wake(struct yk_loop *loop);
+/* From any thread: the wait that is under way, or the next one, returns at once. from: the loop of
+ * the thread that calls, or NULL; then it may be done with that loop's next wait. */
+void yk_loop_wake(struct yk_loop *loop, struct yk_loop *from);
 
 #endif

@@ -27,7 +27,7 @@ struct conn {
     struct thread *thread;
     struct conn *next_touched;
     struct conn *newer, *older;
-    bool is_touched, is_sending, is_failed;
+    bool is_touched, is_failed;
 };
 
 struct thread {
@@ -70,11 +70,12 @@ now_ms(const struct thread *thread)
     return world->now_ms(world->arg);
 }
 
+/* from: the thread that calls, or NULL where it is none of ours. */
 static void
-wake(struct thread *thread)
+wake(struct thread *thread, const struct thread *from)
 {
     if (__atomic_exchange_n(&thread->is_asleep, 0, __ATOMIC_SEQ_CST) != 0) {
-        yk_loop_wake(thread->loop);
+        yk_loop_wake(thread->loop, from != NULL ? from->loop : NULL);
     }
 }
 
@@ -242,6 +243,7 @@ room(void *arg, struct yk_loop_conn *loop_conn, uint8_t **ret_room, size_t *ret_
 static void
 received(void *arg, struct yk_loop_conn *loop_conn, const uint8_t *bytes, size_t size, int error)
 {
+    struct thread *thread = arg;
     struct conn *conn = (struct conn *)loop_conn;
     if (error != 0) {
         conn->is_failed = true;
@@ -251,21 +253,35 @@ received(void *arg, struct yk_loop_conn *loop_conn, const uint8_t *bytes, size_t
     struct yk_event event = {
         .kind = YK_EVENT_RECEIVED,
         .received = {.session = conn->session, .bytes = bytes, .size = size, .is_eof = size == 0}};
-    step(arg, &event);
+    step(thread, &event);
     touch(conn);
+    if (yk_worker_has_batch(thread->worker)) {
+        step(thread, &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = now_ms(thread)});
+    }
+}
+
+/* Is there nothing to send, to close, or to change about reading? */
+static bool
+is_settled(struct conn *conn)
+{
+    struct yk_slice slice;
+    return !conn->is_failed && !yk_session_is_over(conn->session) &&
+           yk_session_wants_input(conn->session) == conn->loop.wants_read &&
+           yk_session_peek(conn->session, &slice, 1) == 0;
 }
 
 static void
 sent(void *arg, struct yk_loop_conn *loop_conn, size_t size, int error)
 {
     struct conn *conn = (struct conn *)loop_conn;
-    conn->is_sending = false;
     conn->is_failed = conn->is_failed || error != 0;
     if (size > 0) {
         struct yk_event event = {.kind = YK_EVENT_SENT, .sent = {conn->session, size}};
         step(arg, &event);
     }
-    touch(conn);
+    if (!is_settled(conn)) {
+        touch(conn);
+    }
 }
 
 static void
@@ -282,12 +298,11 @@ static void
 send_output(struct conn *conn)
 {
     struct yk_slice slices[SLICES_MAX];
-    while (!conn->is_sending && !conn->is_failed) {
+    while (!conn->loop.is_sending && !conn->is_failed) {
         size_t n = yk_session_peek(conn->session, slices, SLICES_MAX);
         if (n == 0) {
             return;
         }
-        conn->is_sending = true;
         yk_loop_send(conn->thread->loop, &conn->loop, slices, n);
     }
 }
@@ -315,7 +330,7 @@ send_mail(struct thread *thread, uint32_t to, struct yk_op *first)
 {
     struct thread *receiver = &thread->threads->threads[to];
     yk_mailbox_put(&receiver->mailboxes[thread->index], first);
-    wake(receiver);
+    wake(receiver, thread);
 }
 
 static void
@@ -436,6 +451,7 @@ run(void *arg)
 {
     struct thread *thread = arg;
     uint32_t calls_done = 0;
+    yk_loop_start(thread->loop);
     yk_loop_listen(thread->loop, true);
     while (!__atomic_load_n(&thread->is_over, __ATOMIC_ACQUIRE)) {
         __atomic_store_n(&thread->is_asleep, 1, __ATOMIC_SEQ_CST);
@@ -460,11 +476,30 @@ job_done(void *arg, struct yk_job *job)
     struct yk_threads *threads = arg;
     struct thread *thread = &threads->threads[yk_lane_index(yk_job_lane(job)) % threads->n_threads];
     yk_job_box_put(&thread->done_jobs, job);
-    wake(thread);
+    wake(thread, NULL);
+}
+
+/* What the first thread got, the others get too. */
+static enum yk_err
+open_loop(struct yk_threads *threads, uint32_t index, const struct yk_loop_handler *handler,
+          char *error)
+{
+    enum yk_io_engine io = threads->config.io;
+    if (index > 0) {
+        io = strcmp(yk_loop_engine(threads->threads[0].loop), "epoll") == 0 ? YK_IO_EPOLL
+                                                                            : YK_IO_URING;
+    }
+    enum yk_err result = yk_loop_open(io, handler, &threads->threads[index].loop);
+    if (result != YK_OK) {
+        snprintf(error, YK_ERROR_SIZE, "cannot set up the event loop with io = %s: %s%s",
+                 io == YK_IO_URING ? "io_uring" : "epoll", strerror(errno),
+                 threads->config.io == YK_IO_URING ? "; set io = auto" : "");
+    }
+    return result;
 }
 
 static enum yk_err
-open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max)
+open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max, char *error)
 {
     struct thread *thread = &threads->threads[index];
     thread->threads = threads;
@@ -484,10 +519,10 @@ open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max)
                                       .sent = sent};
     enum yk_err result = yk_job_box_init(&thread->done_jobs, jobs_max);
     if (result == YK_OK) {
-        result = yk_loop_open(&handler, &thread->loop);
+        result = open_loop(threads, index, &handler, error);
     }
     for (uint32_t i = 0; result == YK_OK && i < threads->config.n_listeners; i++) {
-        result = yk_loop_add_listener(thread->loop, threads->config.listeners[i].fds[index], i);
+        yk_loop_add_listener(thread->loop, threads->config.listeners[i].fds[index], i);
     }
     return result;
 }
@@ -507,7 +542,7 @@ free_threads(struct yk_threads *threads)
 }
 
 static enum yk_err
-start_all(struct yk_threads *threads)
+start_all(struct yk_threads *threads, char *error)
 {
     uint32_t jobs_max = threads->config.node->jobs_max;
     uint32_t n_executors = threads->config.executors;
@@ -516,7 +551,7 @@ start_all(struct yk_threads *threads)
     }
     enum yk_err result = YK_OK;
     for (uint32_t i = 0; result == YK_OK && i < threads->n_threads; i++) {
-        result = open_thread(threads, i, jobs_max);
+        result = open_thread(threads, i, jobs_max, error);
     }
     if (result == YK_OK && jobs_max > 0) {
         result = yk_executor_new(n_executors, jobs_max, job_done, threads, &threads->executor);
@@ -547,7 +582,7 @@ yk_threads_start(const struct yk_threads_config *config, struct yk_threads **ret
         free(threads);
         return YK_ENOMEM;
     }
-    enum yk_err result = start_all(threads);
+    enum yk_err result = start_all(threads, error);
     if (result != YK_OK) {
         yk_threads_stop(threads, 0);
         return result;
@@ -562,7 +597,7 @@ wake_all(struct yk_threads *threads)
     for (uint32_t i = 0; i < threads->n_threads; i++) {
         if (threads->threads[i].is_running) {
             __atomic_store_n(&threads->threads[i].is_asleep, 0, __ATOMIC_SEQ_CST);
-            yk_loop_wake(threads->threads[i].loop);
+            yk_loop_wake(threads->threads[i].loop, NULL);
         }
     }
 }
@@ -627,7 +662,7 @@ yk_threads_stop(struct yk_threads *threads, uint32_t timeout_ms)
         struct thread *thread = &threads->threads[i];
         if (thread->is_running) {
             __atomic_store_n(&thread->is_over, true, __ATOMIC_RELEASE);
-            yk_loop_wake(thread->loop);
+            yk_loop_wake(thread->loop, NULL);
             pthread_join(thread->id, NULL);
         }
     }

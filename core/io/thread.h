@@ -16,6 +16,7 @@ struct yk_threads_config {
     struct yk_node *node;
     struct yk_listener *listeners; /* n_listeners, each with one fd for each worker */
     uint32_t n_listeners;
+    enum yk_io_engine io;
     uint32_t executors; /* 0: one for each job that can be out */
     uint32_t connections_max;
     void (*shut_down)(void *arg); /* a client asked for it; from a worker's thread */

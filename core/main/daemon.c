@@ -281,6 +281,7 @@ start_threads(struct yk_daemon *daemon, char *error)
                                        .listeners = daemon->listeners,
                                        .n_listeners = daemon->n_listeners,
                                        .executors = daemon->config->node.executors,
+                                       .io = daemon->config->node.io,
                                        .connections_max = daemon->config->node.connections_max,
                                        .shut_down = ask_to_stop};
     return yk_threads_start(&config, &daemon->threads, error);

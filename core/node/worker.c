@@ -361,6 +361,12 @@ yk_worker_wants_turn(const struct yk_worker *worker)
 }
 
 bool
+yk_worker_has_batch(const struct yk_worker *worker)
+{
+    return yk_router_submitted(worker->router) >= YK_TURN_REQUESTS;
+}
+
+bool
 yk_worker_is_idle(const struct yk_worker *worker)
 {
     for (uint32_t i = 0; i < worker->config.n_buckets; i++) {

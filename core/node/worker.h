@@ -46,6 +46,8 @@ const struct yk_effect *yk_worker_take_effects(struct yk_worker *worker, uint32_
 uint64_t yk_worker_next_turn(const struct yk_worker *worker);
 /* There is work already: TURN is to come at once. */
 bool yk_worker_wants_turn(const struct yk_worker *worker);
+/* So much has come that a TURN now is better than one when everything has: the caches hold it. */
+bool yk_worker_has_batch(const struct yk_worker *worker);
 /* No sessions, no ops, no jobs. */
 bool yk_worker_is_idle(const struct yk_worker *worker);
 uint32_t yk_worker_sessions(const struct yk_worker *worker);

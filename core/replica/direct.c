@@ -54,6 +54,28 @@ read_old(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
     }
 }
 
+static void
+write_decided(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
+{
+    struct yk_change *change = &job->changes[0];
+    lane_fill_change(lane, op, change);
+    enum yk_err result = yk_stack_admit(lane->config.stack, change);
+    if (result != YK_OK) {
+        lane_fail_write(lane, op, result, NULL);
+        return;
+    }
+    result = yk_stack_apply(lane->config.stack, change, 1, &job->call);
+    if (result == YK_OK && !lane->is_full) {
+        lane_finish_write(lane, op);
+        return;
+    }
+    yk_job_reset(job, lane->now_ms);
+    job->n_changes = 1;
+    job->writes[0] = op;
+    yk_job_applied(job, result);
+    lane_finish_writes(lane, job);
+}
+
 void
 yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms)
 {
@@ -69,10 +91,7 @@ yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms)
         yk_lane_submit(lane, op);
     }
     if (lane->decided.first != NULL) {
-        yk_job_reset(job, lane->now_ms);
-        lane_take_decided(lane, job);
-        yk_job_write(job);
-        lane_finish_writes(lane, job);
+        write_decided(lane, job, yk_op_queue_pop(&lane->decided));
     }
     if (lane->queue.first != NULL) {
         yk_lane_run(lane, now_ms);

@@ -354,14 +354,12 @@ end_step(struct yk_job *job, enum yk_err result)
 }
 
 void
-yk_job_write(struct yk_job *job)
+yk_job_applied(struct yk_job *job, enum yk_err result)
 {
-    admit_all(job);
-    bool is_done = false;
-    while (!is_done) {
-        enum yk_err result = start_apply(job);
+    job->n_admitted = 1;
+    while (!end_apply(job, result)) {
+        result = start_apply(job);
         YK_ASSERT(result != YK_EPENDING);
-        is_done = end_apply(job, result);
     }
 }
 

@@ -58,8 +58,8 @@ bool yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_k
 
 void yk_job_init(struct yk_job *job, struct yk_lane *lane, struct yk_stack *stack);
 void yk_job_done(struct yk_job *job);
-/* For an engine that answers at once: ADMIT and APPLY alone. */
-void yk_job_write(struct yk_job *job);
+/* For an engine that answers at once: what comes of an apply of changes[0], the only one. */
+void yk_job_applied(struct yk_job *job, enum yk_err result);
 /* Ready for the next batch. */
 void yk_job_reset(struct yk_job *job, uint64_t now_ms);
 static inline bool

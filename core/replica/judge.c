@@ -9,7 +9,10 @@
 #include "core/base/buffer.h"
 #include "core/store/decide.h"
 
-enum { COMPLAINT_MS = 1000 }; /* least time between two lines on what cannot be read */
+enum {
+    COMPLAINT_MS = 1000, /* least time between two lines on what cannot be read */
+    SPARE_SIZE = 1024    /* bytes of a record buffer that is kept for the next write */
+};
 
 /* Ends */
 
@@ -40,10 +43,24 @@ release_key(struct yk_lane *lane, struct yk_op *op, bool is_applied)
 }
 
 static void
+drop_record(struct yk_lane *lane, struct yk_buffer *record)
+{
+    bool may_spare = lane->is_inline && lane->spare == NULL && record != NULL &&
+                     record->size <= SPARE_SIZE &&
+                     __atomic_load_n(&record->n_refs, __ATOMIC_ACQUIRE) == 1;
+    if (may_spare) {
+        lane->spare = record;
+    } else {
+        yk_buffer_unref(record);
+    }
+}
+
+static void
 end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply, bool is_applied)
 {
     enum yk_err result = (enum yk_err)reply->result;
-    struct yk_buffer *held[] = {op->record, op->old, op->known};
+    bool is_errand = op->errand != YK_ERRAND_NONE;
+    struct yk_buffer *record = op->record, *old = op->old, *known = op->known;
     if (op->entry != NULL) {
         release_key(lane, op, is_applied);
     }
@@ -56,9 +73,13 @@ end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply, 
     } else {
         (void)lane->config.sink.done(lane->config.sink.arg, op, reply);
     }
-    for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++) {
-        yk_buffer_unref(held[i]);
+    if (is_errand) {
+        yk_buffer_unref(record); /* a page of marks, made elsewhere */
+    } else {
+        drop_record(lane, record);
     }
+    yk_buffer_unref(old);
+    yk_buffer_unref(known);
 }
 
 void
@@ -94,12 +115,29 @@ complain(struct yk_lane *lane, const struct yk_op *op, enum yk_err result)
 
 /* Judging */
 
+/* Of an engine that answers at once every record up to SPARE_SIZE has room for so much. */
+static struct yk_buffer *
+take_buffer(struct yk_lane *lane, size_t size)
+{
+    bool may_spare = lane->is_inline && size <= SPARE_SIZE;
+    struct yk_buffer *buffer = lane->spare;
+    if (!may_spare || buffer == NULL) {
+        buffer = yk_buffer_new(may_spare ? SPARE_SIZE : size);
+    } else {
+        lane->spare = NULL;
+    }
+    if (buffer != NULL) {
+        buffer->size = size;
+    }
+    return buffer;
+}
+
 /* Makes the record that the decision asks for; the value's parts go straight behind the head. */
 static struct yk_buffer *
 build_record(struct yk_lane *lane, const struct yk_op *op, struct yk_decision *decision)
 {
     size_t size = yk_record_size(&decision->record, lane->with_checksum);
-    struct yk_buffer *buffer = yk_buffer_new(size);
+    struct yk_buffer *buffer = take_buffer(lane, size);
     if (buffer == NULL) {
         return NULL;
     }
@@ -412,6 +450,23 @@ lane_finish_kept(struct yk_lane *lane, struct yk_op *op)
     yk_buffer_unref(buffer);
 }
 
+void
+lane_finish_write(struct yk_lane *lane, struct yk_op *op)
+{
+    struct yk_reply *reply = &op->reply;
+    struct yk_record record;
+    if (wants_value(op) && op->record != NULL &&
+        yk_record_decode(yk_slice_of(op->record->data, op->record->size), lane->with_checksum,
+                         op->hash, &record) == YK_OK) {
+        reply->value = record.value;
+        reply->value_buffer = op->record;
+    } else if (wants_value(op) && op->old != NULL) {
+        reply->value = yk_slice_of(op->old->data, op->old->size);
+        reply->value_buffer = op->old;
+    }
+    end_write(lane, op, reply, true);
+}
+
 static void
 tell_state(struct yk_lane *lane, const struct yk_job *job)
 {
@@ -455,17 +510,6 @@ lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
             lane_fail_write(lane, op, YK_EIO, lane_stopped_text);
             continue;
         }
-        struct yk_reply reply = op->reply;
-        struct yk_record record;
-        if (wants_value(op) && op->record != NULL &&
-            yk_record_decode(yk_slice_of(op->record->data, op->record->size), lane->with_checksum,
-                             op->hash, &record) == YK_OK) {
-            reply.value = record.value;
-            reply.value_buffer = op->record;
-        } else if (wants_value(op) && op->old != NULL) {
-            reply.value = yk_slice_of(op->old->data, op->old->size);
-            reply.value_buffer = op->old;
-        }
-        end_write(lane, op, &reply, true);
+        lane_finish_write(lane, op);
     }
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "core/base/assert.h"
+#include "core/base/buffer.h"
 #include "core/store/decide.h"
 
 /* Building a job */
@@ -134,7 +135,17 @@ take_reads(struct yk_lane *lane, struct yk_job *job, struct yk_op_queue *reads)
 }
 
 void
-lane_take_decided(struct yk_lane *lane, struct yk_job *job)
+lane_fill_change(struct yk_lane *lane, const struct yk_op *op, struct yk_change *ret_change)
+{
+    *ret_change = (struct yk_change){.key = lane_key(lane, op), .kind = YK_CHANGE_DELETE};
+    if (op->record != NULL) {
+        ret_change->kind = YK_CHANGE_PUT;
+        ret_change->value = yk_slice_of(op->record->data, op->record->size);
+    }
+}
+
+static void
+take_decided(struct yk_lane *lane, struct yk_job *job)
 {
     uint64_t bytes = 0;
     while (job->n_changes < YK_BATCH_MAX && bytes < YK_BATCH_BYTES_MAX &&
@@ -144,13 +155,8 @@ lane_take_decided(struct yk_lane *lane, struct yk_job *job)
             lane_fail_write(lane, op, YK_ESTOPPED, lane_stopped_text);
             continue;
         }
-        struct yk_change *change = &job->changes[job->n_changes];
-        *change = (struct yk_change){.key = lane_key(lane, op), .kind = YK_CHANGE_DELETE};
-        if (op->record != NULL) {
-            change->kind = YK_CHANGE_PUT;
-            change->value = yk_slice_of(op->record->data, op->record->size);
-            bytes += op->record->size;
-        }
+        lane_fill_change(lane, op, &job->changes[job->n_changes]);
+        bytes += op->record != NULL ? op->record->size : 0;
         job->writes[job->n_changes++] = op;
     }
 }
@@ -220,7 +226,7 @@ build_writer(struct yk_lane *lane, struct yk_job *job)
     if (lane->marks.state == MARKS_WAITING && lane->decided.first == NULL) {
         lane_marks_store(lane);
     }
-    lane_take_decided(lane, job);
+    take_decided(lane, job);
     take_queue(lane, job);
     if (lane->n_jobs == 1) {
         take_scans(lane, job);
@@ -407,6 +413,7 @@ yk_lane_free(struct yk_lane *lane)
         yk_job_done(&lane->jobs[i]);
     }
     free(lane->jobs);
+    yk_buffer_unref(lane->spare);
     free(lane->recall);
     lane_marks_done(lane);
     free(lane->slots);

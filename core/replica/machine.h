@@ -74,6 +74,9 @@ struct yk_lane {
     uint32_t n_jobs;
     uint32_t n_errands;
 
+    /* Of an engine that answers at once: room for a record, free, or NULL. So most writes need no
+     * allocation. */
+    struct yk_buffer *spare;
     struct yk_recall *recall; /* NULL: the engine remembers reads by itself */
 
     uint64_t n_damaged;     /* records that could not be read */
@@ -128,7 +131,7 @@ lane_key(const struct yk_lane *lane, const struct yk_op *op)
 /* lane.c */
 void lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op);
 void lane_take_hint(struct yk_lane *lane, struct yk_op *op, const struct yk_key *key);
-void lane_take_decided(struct yk_lane *lane, struct yk_job *job);
+void lane_fill_change(struct yk_lane *lane, const struct yk_op *op, struct yk_change *ret_change);
 void lane_advance(struct yk_lane *lane, uint64_t now_ms);
 
 /* slot.c */
@@ -157,6 +160,7 @@ void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, con
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_finish_kept(struct yk_lane *lane, struct yk_op *op); /* what an executor read for it */
 void lane_finish_writes(struct yk_lane *lane, struct yk_job *job);
+void lane_finish_write(struct yk_lane *lane, struct yk_op *op); /* it is applied */
 /* A read of a key that is being written, where the engine may show what is not yet safe: it waits
  * for the write's end, behind others. False: it need not. */
 bool lane_waits(struct yk_lane *lane, struct yk_op *op);

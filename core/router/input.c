@@ -83,6 +83,7 @@ inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
     struct call *call = own->taken;
     YK_ASSERT(request == &call->op.request);
     own->taken = NULL;
+    session->router->n_submitted++;
     call->bucket = request->bucket != NULL ? request->bucket : session->frontend->bucket;
     append(session, call);
     session->is_closing = session->is_closing || (request->flags & YK_REQUEST_CLOSE) != 0;

@@ -269,6 +269,7 @@ yk_router_run(struct yk_router *router, uint64_t now_ms)
 {
     bool has_worked = false;
     router->now_ms = now_ms;
+    router->n_submitted = 0;
     while (router->runnable != NULL) {
         struct yk_session *session = router->runnable;
         router->runnable = session->next_runnable;
@@ -281,6 +282,12 @@ yk_router_run(struct yk_router *router, uint64_t now_ms)
         }
     }
     return has_worked;
+}
+
+uint32_t
+yk_router_submitted(const struct yk_router *router)
+{
+    return router->n_submitted;
 }
 
 bool

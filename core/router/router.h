@@ -76,6 +76,7 @@ void *yk_session_conn(const struct yk_session *session);
 
 /* Starts what can be started. Call again as long as it says true and ops have ended meanwhile. */
 bool yk_router_run(struct yk_router *router, uint64_t now_ms);
+uint32_t yk_router_submitted(const struct yk_router *router); /* requests, since the last run */
 bool yk_router_wants_run(const struct yk_router *router);
 /* An op has ended; reply is lent. False, for a GET that is not is_kept: no room now, it is as if
  * never sent. */

@@ -103,6 +103,7 @@ struct yk_router {
     struct yk_output_pool blocks;
     struct call *free_calls;
     uint32_t n_free_calls;
+    uint32_t n_submitted; /* since sessions were last worked on */
     bool is_draining;
     uint64_t look; /* the caller's next look at the sessions that were touched */
     struct counters counters;

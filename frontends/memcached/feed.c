@@ -18,7 +18,9 @@ static const struct yk_mc_command commands[] = {
 #define LINE_TOO_LONG "CLIENT_ERROR line too long\r\n"
 
 #define EXPIRY_RELATIVE_MAX_S (60 * 60 * 24 * 30)
-#define EXPIRY_MAX_S          253402300799 /* the end of the year 9999; later times are taken as this */
+
+/* The end of the year 9999; later times are taken as this. */
+#define EXPIRY_MAX_S 253402300799
 
 /* The command of that name, or NULL. */
 static const struct yk_mc_command *
@@ -130,7 +132,8 @@ feed_line(struct yk_mc_feed *feed)
     size_t look = left < YK_MC_LINE_SIZE_MAX ? left : YK_MC_LINE_SIZE_MAX;
     struct yk_mc_line line;
     enum yk_mc_step step;
-    if (yk_mc_take_short_get(feed, bytes, look, &step)) {
+    if (yk_mc_take_short_get(feed, bytes, look, &step) ||
+        yk_mc_take_short_set(feed, bytes, look, &step)) {
         /* as most lines are */
     } else if (yk_mc_parse_line(bytes, look, &line)) {
         const struct yk_mc_command *command = line.n_words > 0 ? command_find(line.words[0]) : NULL;

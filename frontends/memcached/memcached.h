@@ -208,6 +208,10 @@ int64_t yk_mc_flush_delay_ms(const struct yk_mc_feed *feed, int64_t seconds);
 /* get.c: takes a line that is a get of one key; false: it is another. */
 bool yk_mc_take_short_get(struct yk_mc_feed *feed, const uint8_t *line, size_t size,
                           enum yk_mc_step *ret_step);
+/* store.c: takes a line that is a plain set, and its value; false: it is another, or not all of it
+ * is there. */
+bool yk_mc_take_short_set(struct yk_mc_feed *feed, const uint8_t *line, size_t size,
+                          enum yk_mc_step *ret_step);
 /* get.c: the rest of a get's line, a key at each call. */
 enum yk_mc_step yk_mc_take_keys(struct yk_mc_feed *feed);
 /* Starts a get whose line is longer than YK_MC_LINE_SIZE_MAX; line has the words so far. False: it

@@ -13,9 +13,6 @@ yk_mc_find_low(const uint8_t *bytes, size_t size, size_t at)
     for (; at + 8 <= size; at += 8) {
         uint64_t eight;
         memcpy(&eight, bytes + at, 8);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        eight = __builtin_bswap64(eight);
-#endif
         uint64_t low = (eight - ones * (' ' + 1)) & ~eight & (ones << 7);
         if (low != 0) {
             return at + (size_t)__builtin_ctzll(low) / 8;

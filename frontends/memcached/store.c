@@ -95,6 +95,59 @@ store_take(struct yk_mc_feed *feed, const struct yk_mc_command *command,
     return yk_mc_submit(feed, request);
 }
 
+/* Digits at *at, at most nine, and the byte behind them, which must be `end`. */
+static bool
+take_number(const uint8_t *line, size_t size, size_t *at, char end, uint32_t *ret_number)
+{
+    uint32_t number = 0;
+    size_t first = *at, i = first;
+    for (; i < size && i - first < 9 && (uint8_t)(line[i] - '0') <= 9; i++) {
+        number = number * 10 + (uint32_t)(line[i] - '0');
+    }
+    *at = i + 1;
+    *ret_number = number;
+    return i > first && i < size && line[i] == (uint8_t)end;
+}
+
+bool
+yk_mc_take_short_set(struct yk_mc_feed *feed, const uint8_t *line, size_t size,
+                     enum yk_mc_step *ret_step)
+{
+    const size_t n_before = sizeof("set ") - 1;
+    uint32_t client_flags, seconds, value_size;
+    if (size <= n_before || memcmp(line, "set ", n_before) != 0) {
+        return false;
+    }
+    size_t end = yk_mc_find_low(line, size, n_before);
+    size_t at = end + 1;
+    if (end == n_before || end - n_before > feed->session->key_size_max || end == size ||
+        line[end] != ' ' || !take_number(line, size, &at, ' ', &client_flags) ||
+        !take_number(line, size, &at, ' ', &seconds) ||
+        !take_number(line, size, &at, '\r', &value_size) || at == size || line[at] != '\n' ||
+        value_size > feed->session->peer->value_size_max) {
+        return false;
+    }
+    const uint8_t *value = line + at + 1;
+    size_t taken = at + 1 + value_size + LINE_END_SIZE;
+    if (feed->size - feed->used < taken || value[value_size] != '\r' ||
+        value[value_size + 1] != '\n') {
+        return false;
+    }
+    struct yk_request *request = yk_mc_request(feed, YK_OP_STORE, YK_MC_KIND_STORE, false);
+    if (request == NULL) {
+        *ret_step = YK_MC_STEP_AGAIN;
+        return true;
+    }
+    feed->taken = taken;
+    request->mode = YK_MODE_SET;
+    request->client_flags = client_flags;
+    request->expiry = yk_mc_expiry(seconds);
+    request->key = yk_slice_of(line + n_before, end - n_before);
+    request->value = yk_slice_of(value, value_size);
+    *ret_step = yk_mc_submit(feed, request);
+    return true;
+}
+
 enum yk_mc_step
 yk_mc_take_store(struct yk_mc_feed *feed, const struct yk_mc_command *command,
                  const struct yk_mc_line *line)

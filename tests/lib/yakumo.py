@@ -11,6 +11,7 @@ The environment:
   YK_VALGRIND=1             the daemon runs under valgrind
   YK_SLOW=N                 waits are N times as long, and loads smaller
   YK_KEEP=1                 the temporary folder stays
+  YK_IO=epoll               the engine of the nodes' loop; without it they choose
   YK_SEED=N                 what random_source() begins with
 A script takes names of cases as arguments and then runs only those.
 """
@@ -37,6 +38,7 @@ BUILDDIR = os.path.abspath(os.environ.get("top_builddir") or ".")
 YAKUMOD = os.path.join(BUILDDIR, "yakumod")
 IS_LONG = os.environ.get("YK_LONG", "") not in ("", "0")
 IS_VALGRIND = os.environ.get("YK_VALGRIND", "") not in ("", "0")
+IO = os.environ.get("YK_IO") or None  # the loop's engine: "epoll" or "io_uring"; None: as the node chooses
 SLOW = int(os.environ.get("YK_SLOW") or (10 if IS_VALGRIND else 1))
 TIMEOUT_S = 10.0 * SLOW
 PLUGIN_FOLDERS = ("frontends", "backends", "plugins/filters", "plugins/coordinators")
@@ -263,6 +265,8 @@ class Node:
         command = [*self.before, *daemon_command()]
         if self.config_file is not None:
             command += ["-c", self.config_file]
+        if IO is not None:
+            command += ["-o", f"node.io={IO}"]
         for option in self.options:
             command += ["-o", option]
         return command

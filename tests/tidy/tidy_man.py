@@ -16,6 +16,7 @@ import tidy
 DEPENDENCIES = {
     "glib-2.0": ("GLib", "LGPL"),
     "libxxhash": ("xxHash", "BSD"),
+    "liburing": ("liburing", "MIT"),
     "ltdl.h": ("libltdl", "LGPL"),
     "lmdb": ("LMDB", "OpenLDAP"),
     "tokyocabinet": ("Tokyo Cabinet", "LGPL"),

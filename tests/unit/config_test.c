@@ -279,8 +279,6 @@ static const struct error_case error_cases[] = {
      "t.conf:4: executors: '-1' is not a number: write decimal digits only, such as 16"},
     {{GOOD "[node a]\nexecutors = 257\n"},
      "t.conf:4: executors: '257' is out of range: write at most 256"},
-    {{GOOD "[node a]\nio = io_uring\n"},
-     "t.conf:4: io = io_uring is not in this version; set io = auto or io = epoll"},
     {{GOOD "[node a]\nio = uring\n"},
      "t.conf:4: io: unknown value 'uring'; did you mean 'io_uring'?"},
     {{GOOD "[node a]\nio = kqueue\n"},
