@@ -81,6 +81,7 @@ yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms)
 {
     struct yk_job *job = &lane->jobs[0];
     lane_advance(lane, now_ms);
+    job->call.now_ms = lane->now_ms;
     if (lane->queue.first == NULL && !lane->is_stopped) {
         if (yk_op_is_read(op) || yk_decide_needs_old(&op->request)) {
             read_old(lane, job, op);

@@ -57,7 +57,7 @@ yk_job_reset(struct yk_job *job, uint64_t now_ms)
     job->step = JOB_GET;
     job->is_waiting = job->has_hints = job->is_single = false;
     job->single_at = job->n_single_done = 0;
-    job->now_ms = now_ms;
+    job->now_ms = job->call.now_ms = now_ms;
     job->n_gets = job->n_changes = job->n_admitted = job->n_deferred = job->n_refused = 0;
     job->scan = job->figures = NULL;
     job->get_result = job->apply_result = job->room_result = job->scan_result = YK_OK;

@@ -218,16 +218,16 @@ session_feed(struct yk_session *session)
     session->input_size -= used;
 }
 
-void
+bool
 session_refeed(struct yk_session *session)
 {
     if (!session->is_stopped || session->is_closing || session->is_lost ||
         session->output.outbox.is_full || session->n_calls > YK_SESSION_REQUESTS_MAX / 2) {
-        return;
+        return false;
     }
     session->is_stopped = false;
     session_feed(session);
-    session_touched(session);
+    return true;
 }
 
 void

@@ -259,8 +259,9 @@ work(struct yk_session *session)
         parts_pump(session->first);
     }
     session_start(session);
-    session_refeed(session);
-    session_start(session);
+    if (session_refeed(session)) {
+        session_start(session);
+    }
     session_touched(session);
 }
 

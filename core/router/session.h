@@ -118,7 +118,7 @@ bool call_pin(struct call *call); /* its bytes into memory of its own; false: no
 
 /* input.c */
 void session_feed(struct yk_session *session);
-void session_refeed(struct yk_session *session);
+bool session_refeed(struct yk_session *session); /* false: there was no need, or no room */
 void session_release_input(struct yk_session *session); /* at the end of a turn */
 
 /* start.c */

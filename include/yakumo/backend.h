@@ -155,6 +155,8 @@ struct yk_call {
     uint32_t struct_size;
     /* Memory that lives until the call ends; NULL when there is none. */
     void *(*alloc)(struct yk_call *call, size_t size);
+    /* The wall clock in ms when the host began with what it is doing now; 0: ask host->now_ms. */
+    uint64_t now_ms;
 };
 
 /* The answer for keys[index]: result YK_OK with value (lent for this call only), YK_ENOTFOUND, or

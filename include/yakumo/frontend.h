@@ -156,19 +156,45 @@ yk_outbox_put_value(struct yk_outbox *outbox, const struct yk_reply *reply)
     }
 }
 
-/* Decimal digits of number at `to`, which has room for 20; returns how many. */
 static inline size_t
-yk_format_u64(uint8_t *to, uint64_t number)
+yk_format_u64_long(uint8_t *to, uint64_t number)
 {
+    uint64_t rest = number;
     size_t n = 1, i;
-    uint64_t rest;
-    for (rest = number; rest >= 10; rest /= 10) {
+    while ((rest /= 10) != 0) {
         n++;
     }
     for (i = n; i-- > 0; number /= 10) {
         to[i] = (uint8_t)('0' + number % 10);
     }
     return n;
+}
+
+/* Decimal digits of number at `to`, which has room for 20; returns how many. Most are short. */
+static inline size_t
+yk_format_u64(uint8_t *to, uint64_t number)
+{
+    uint8_t *at = to;
+    uint32_t rest = (uint32_t)number;
+    if (number >= 10000) {
+        at += yk_format_u64_long(at, number / 10000);
+        rest = (uint32_t)(number % 10000);
+        *at++ = (uint8_t)('0' + rest / 1000);
+        *at++ = (uint8_t)('0' + rest / 100 % 10);
+        *at++ = (uint8_t)('0' + rest / 10 % 10);
+    } else {
+        if (rest >= 1000) {
+            *at++ = (uint8_t)('0' + rest / 1000);
+        }
+        if (rest >= 100) {
+            *at++ = (uint8_t)('0' + rest / 100 % 10);
+        }
+        if (rest >= 10) {
+            *at++ = (uint8_t)('0' + rest / 10 % 10);
+        }
+    }
+    *at++ = (uint8_t)('0' + rest % 10);
+    return (size_t)(at - to);
 }
 
 static inline void
