@@ -530,8 +530,13 @@ def describe_machine():
 
 
 def describe_commit():
-    commit = output_of("git", "-C", SRCDIR, "describe", "--always", "--dirty", "--exclude=*")
-    return commit if re.fullmatch(r"[0-9a-f]+(-dirty)?", commit) else "of no known commit"
+    """What is measured; the files that are written here do not count."""
+    commit = output_of("git", "-C", SRCDIR, "rev-parse", "--short=7", "HEAD")
+    if not re.fullmatch(r"[0-9a-f]+", commit):
+        return "of no known commit"
+    changes = output_of("git", "-C", SRCDIR, "status", "--porcelain", "--untracked-files=no", "--",
+                        ":/", ":!/bench/RESULTS.md", ":!/README.md")
+    return commit + (" with changes" if changes else "")
 
 
 def read_tables(path):
