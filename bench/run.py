@@ -331,7 +331,7 @@ TARGETED = (TRACES[0][0], TRACES[2][0])
 
 
 def run_hits():
-    n_keys, together, rows = 3000000, 20, []
+    n_keys, together, rows = 2000000, 20, []
     rates = {}
     turns = min(options.rounds, 3)
     for turn in range(turns):
@@ -487,7 +487,7 @@ their number; nothing may be evicted."""),
     "hits": ("Hit rates", run_hits, """\
 A cache beside a database: keys that a get did not find are set next. Both servers are asked for the same keys in the
 same order (one loader thread, the same seed, twenty keys in a get, eight gets under way), have 64 MB (`-m 64` and
-`memory_max = 64M`), and values of 100 bytes unless it says otherwise; 3 M keys are measured after 3 M others. Each
+`memory_max = 64M`), and values of 100 bytes unless it says otherwise; 2 M keys are measured after 2 M others. Each
 round has a seed of its own."""),
     "instructions": ("Instructions of a request", run_instructions, """\
 One worker with frontend and engine, stepped without the kernel by `bench/hotpath`: 100 k keys, 50 connections;
