@@ -1,0 +1,469 @@
+/* The event loop, by each of its engines: what a connection may do to it, and it to a connection.
+ */
+#include <config.h>
+
+#include "core/io/loop.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <glib.h>
+
+enum { BIG = 3 * 1024 * 1024 };
+
+struct place {
+    struct yk_loop *loop;
+    struct yk_loop_conn *conn; /* the one under test */
+    int fds[2];                /* the loop's end, ours */
+    GString *got;
+    uint8_t room[1000];
+    size_t room_size; /* what room is to offer; 0: nothing */
+    bool is_eof;
+    int error;
+    size_t n_sent, n_ends;
+    int accepted_fd;
+    uint32_t accepted_listener;
+    int accept_error;
+};
+
+/* -- The handler. -- */
+
+static void
+accepted(void *arg, uint32_t listener, int fd)
+{
+    struct place *place = arg;
+    place->accepted_fd = fd;
+    place->accepted_listener = listener;
+}
+
+static void
+accept_failed(void *arg, uint32_t listener, int error)
+{
+    ((struct place *)arg)->accept_error = error;
+}
+
+static void
+room(void *arg, struct yk_loop_conn *conn, uint8_t **ret_room, size_t *ret_size)
+{
+    struct place *place = arg;
+    *ret_room = place->room;
+    *ret_size = place->room_size;
+}
+
+static void
+received(void *arg, struct yk_loop_conn *conn, const uint8_t *bytes, size_t size, int error)
+{
+    struct place *place = arg;
+    g_assert_true(conn == place->conn);
+    if (size > 0) {
+        g_string_append_len(place->got, (const char *)bytes, (gssize)size);
+    } else if (error == 0) {
+        place->is_eof = true;
+        yk_loop_read(place->loop, conn, false); /* as a session does that has seen the end */
+    } else {
+        place->error = error;
+    }
+}
+
+static void
+sent(void *arg, struct yk_loop_conn *conn, size_t size, int error)
+{
+    struct place *place = arg;
+    place->n_sent += size;
+    place->n_ends++;
+    place->error = error != 0 ? error : place->error;
+}
+
+static void
+open_place(struct place *place, gconstpointer engine)
+{
+    struct yk_loop_handler handler = {.arg = place,
+                                      .accepted = accepted,
+                                      .accept_failed = accept_failed,
+                                      .room = room,
+                                      .received = received,
+                                      .sent = sent};
+    *place = (struct place){.got = g_string_new(NULL), .accepted_fd = -1};
+    enum yk_err result =
+        yk_loop_open((enum yk_io_engine)GPOINTER_TO_INT(engine), &handler, &place->loop);
+    if (result != YK_OK) {
+        g_test_skip("this system does not let us");
+        place->loop = NULL;
+        return;
+    }
+    yk_loop_start(place->loop);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, place->fds), ==, 0);
+    place->conn = g_new0(struct yk_loop_conn, 1);
+    g_assert_cmpint(yk_loop_add(place->loop, place->conn, place->fds[0]), ==, YK_OK);
+}
+
+static void
+drop_conn(struct place *place)
+{
+    if (place->conn != NULL) {
+        yk_loop_remove(place->loop, place->conn);
+        close(place->fds[0]);
+        g_free(place->conn);
+        place->conn = NULL;
+    }
+}
+
+static void
+close_place(struct place *place)
+{
+    if (place->loop != NULL) {
+        drop_conn(place);
+        close(place->fds[1]);
+        yk_loop_wait(place->loop, 0);
+    }
+    yk_loop_close(place->loop);
+    g_string_free(place->got, TRUE);
+}
+
+static void
+turn_until_size(struct place *place, size_t size)
+{
+    gint64 until = g_get_monotonic_time() + 20 * G_TIME_SPAN_SECOND;
+    while (place->got->len < size && g_get_monotonic_time() < until) {
+        yk_loop_wait(place->loop, 100);
+    }
+    g_assert_cmpuint(place->got->len, ==, size);
+}
+
+static void
+put(int fd, const void *bytes, size_t size)
+{
+    g_assert_cmpint(write(fd, bytes, size), ==, (gssize)size);
+}
+
+static char *
+big_bytes(void)
+{
+    char *bytes = g_malloc(BIG);
+    for (size_t i = 0; i < BIG; i++) {
+        bytes[i] = (char)('a' + i * 2654435761u % 26 + i / 4096 % 3);
+    }
+    return bytes;
+}
+
+/* -- Cases. -- */
+
+static void
+test_receive(gconstpointer engine)
+{
+    struct place place;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    put(place.fds[1], "hello", 5);
+    turn_until_size(&place, 5);
+    place.room_size = sizeof(place.room);
+    put(place.fds[1], " there", 6);
+    turn_until_size(&place, 11);
+    g_assert_cmpstr(place.got->str, ==, "hello there");
+    shutdown(place.fds[1], SHUT_WR);
+    while (!place.is_eof) {
+        yk_loop_wait(place.loop, 100);
+    }
+    g_assert_cmpint(place.error, ==, 0);
+    close_place(&place);
+}
+
+static gpointer
+write_big(gpointer arg)
+{
+    g_autofree char *bytes = big_bytes();
+    int fd = GPOINTER_TO_INT(arg);
+    for (size_t at = 0; at < BIG;) {
+        ssize_t size = write(fd, bytes + at, MIN(BIG - at, 100000));
+        g_assert_cmpint(size, >, 0);
+        at += (size_t)size;
+    }
+    return NULL;
+}
+
+/* More than all buffers of the loop, with pauses: nothing is lost, nothing changes places. */
+static void
+test_receive_much(gconstpointer engine)
+{
+    struct place place;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    g_autofree char *bytes = big_bytes();
+    GThread *thread = g_thread_new("writer", write_big, GINT_TO_POINTER(place.fds[1]));
+    for (size_t step = 1; place.got->len < BIG; step++) {
+        bool is_off = step % 5 == 0;
+        yk_loop_read(place.loop, place.conn, !is_off);
+        yk_loop_wait(place.loop, is_off ? 1 : 100);
+    }
+    g_thread_join(thread);
+    g_assert_cmpuint(place.got->len, ==, BIG);
+    g_assert_true(memcmp(place.got->str, bytes, BIG) == 0);
+    close_place(&place);
+}
+
+/* What is turned off stays off, but for a little that was under way. */
+static void
+test_read_off(gconstpointer engine)
+{
+    struct place place;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    yk_loop_wait(place.loop, 0);
+    yk_loop_read(place.loop, place.conn, false);
+    yk_loop_wait(place.loop, 0);
+    put(place.fds[1], "later", 5);
+    yk_loop_wait(place.loop, 20);
+    yk_loop_wait(place.loop, 20);
+    g_assert_cmpuint(place.got->len, ==, 0);
+    yk_loop_read(place.loop, place.conn, true);
+    turn_until_size(&place, 5);
+    close_place(&place);
+}
+
+static void
+make_slow(const struct place *place)
+{
+    int size = 4096;
+    g_assert_cmpint(setsockopt(place->fds[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)), ==, 0);
+}
+
+/* Slices of all sizes to one that reads slowly: each send ends once, and says what it took. */
+static void
+test_send(gconstpointer engine)
+{
+    struct place place;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    g_autofree char *bytes = big_bytes();
+    g_autofree char *got = g_malloc(BIG);
+    size_t n_got = 0, n_started = 0;
+    make_slow(&place);
+    g_assert_cmpint(fcntl(place.fds[1], F_SETFL, O_NONBLOCK), ==, 0);
+    while (n_got < BIG) {
+        if (!place.conn->is_sending && place.n_sent < BIG) {
+            size_t left = BIG - place.n_sent, first = MIN(left, 1 + n_started % 7000);
+            struct yk_slice slices[2] = {{bytes + place.n_sent, first},
+                                         {bytes + place.n_sent + first, left - first}};
+            n_started++;
+            yk_loop_send(place.loop, place.conn, slices, left > first ? 1 + n_started % 2 : 1);
+        }
+        yk_loop_wait(place.loop, 0);
+        ssize_t size = read(place.fds[1], got + n_got, MIN(BIG - n_got, 1 + n_started * 97 % 9000));
+        n_got += size > 0 ? (size_t)size : 0;
+    }
+    while (place.n_ends < n_started) {
+        yk_loop_wait(place.loop, 100);
+    }
+    g_assert_cmpuint(place.n_sent, ==, BIG);
+    g_assert_cmpint(place.error, ==, 0);
+    g_assert_true(memcmp(got, bytes, BIG) == 0);
+    close_place(&place);
+}
+
+/* A connection goes while its bytes are being sent: they are not looked at again. */
+static void
+test_remove_sending(gconstpointer engine)
+{
+    for (int round = 0; round < 20; round++) {
+        struct place place;
+        open_place(&place, engine);
+        if (place.loop == NULL) {
+            close_place(&place);
+            return;
+        }
+        char *bytes = big_bytes();
+        struct yk_slice slice = {bytes, BIG};
+        make_slow(&place);
+        yk_loop_send(place.loop, place.conn, &slice, 1);
+        for (int i = 0; i < round % 3; i++) {
+            yk_loop_wait(place.loop, 0);
+        }
+        drop_conn(&place);
+        memset(bytes, '!', BIG);
+        yk_loop_wait(place.loop, 0); /* io_uring lets go of the socket here */
+        g_free(bytes);
+        char got[8192];
+        for (ssize_t size = 1; size > 0;) {
+            size = recv(place.fds[1], got, sizeof(got), 0);
+            g_assert_true(size <= 0 || memchr(got, '!', (size_t)size) == NULL);
+        }
+        size_t n_ends = place.n_ends;
+        yk_loop_wait(place.loop, 0);
+        g_assert_cmpuint(place.n_ends, ==, n_ends); /* nothing is told of one that is gone */
+        close_place(&place);
+    }
+}
+
+/* The other end goes, with bytes of ours unread: sends fail, and reads say so. */
+static void
+test_reset(gconstpointer engine)
+{
+    struct place place;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    g_autofree char *bytes = big_bytes();
+    struct yk_slice slice = {bytes, BIG};
+    make_slow(&place);
+    yk_loop_send(place.loop, place.conn, &slice, 1);
+    yk_loop_wait(place.loop, 0);
+    close(place.fds[1]);
+    place.fds[1] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (int i = 0; place.error == 0 && i < 100; i++) {
+        if (!place.conn->is_sending) {
+            yk_loop_send(place.loop, place.conn, &slice, 1);
+        }
+        yk_loop_wait(place.loop, 10);
+    }
+    g_assert_true(place.error == EPIPE || place.error == ECONNRESET);
+    close_place(&place);
+}
+
+struct waker {
+    struct yk_loop *loop;
+    int n_rung; /* atomic */
+};
+
+static gpointer
+ring_often(gpointer arg)
+{
+    struct waker *waker = arg;
+    for (int i = 0; i < 1000; i++) {
+        __atomic_add_fetch(&waker->n_rung, 1, __ATOMIC_SEQ_CST);
+        yk_loop_wake(waker->loop, NULL);
+        if (i % 10 == 0) {
+            g_usleep(200);
+        }
+    }
+    return NULL;
+}
+
+/* No wake is lost: every wait without a timeout returns. */
+static void
+test_wake(gconstpointer engine)
+{
+    struct place place;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    struct waker waker = {place.loop, 0};
+    GThread *thread = g_thread_new("waker", ring_often, &waker);
+    while (__atomic_load_n(&waker.n_rung, __ATOMIC_SEQ_CST) < 1000) {
+        yk_loop_wait(place.loop, -1);
+    }
+    g_thread_join(thread);
+    yk_loop_wake(place.loop, NULL);
+    yk_loop_wait(place.loop, -1);
+    close_place(&place);
+}
+
+static int
+listen_any(struct sockaddr_in *ret_address)
+{
+    socklen_t size = sizeof(*ret_address);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *ret_address =
+        (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)}};
+    g_assert_cmpint(bind(fd, (struct sockaddr *)ret_address, size), ==, 0);
+    g_assert_cmpint(listen(fd, 10), ==, 0);
+    g_assert_cmpint(getsockname(fd, (struct sockaddr *)ret_address, &size), ==, 0);
+    return fd;
+}
+
+static int
+connect_to(const struct sockaddr_in *address)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(connect(fd, (const struct sockaddr *)address, sizeof(*address)), ==, 0);
+    return fd;
+}
+
+/* Off: who comes waits; on: is accepted. */
+static void
+test_listen(gconstpointer engine)
+{
+    struct place place;
+    struct sockaddr_in address;
+    open_place(&place, engine);
+    if (place.loop == NULL) {
+        close_place(&place);
+        return;
+    }
+    int listener = listen_any(&address);
+    yk_loop_add_listener(place.loop, listener, 7);
+    for (int round = 0; round < 3; round++) {
+        place.accepted_fd = -1;
+        yk_loop_listen(place.loop, true);
+        int one = connect_to(&address);
+        while (place.accepted_fd < 0) {
+            yk_loop_wait(place.loop, 100);
+        }
+        g_assert_cmpuint(place.accepted_listener, ==, 7);
+        close(place.accepted_fd);
+        close(one);
+        yk_loop_listen(place.loop, false);
+        yk_loop_wait(place.loop, 0);
+        yk_loop_wait(place.loop, 10);
+        place.accepted_fd = -1;
+        int two = connect_to(&address);
+        yk_loop_wait(place.loop, 30);
+        g_assert_cmpint(place.accepted_fd, ==, -1);
+        yk_loop_listen(place.loop, true);
+        while (place.accepted_fd < 0) {
+            yk_loop_wait(place.loop, 100);
+        }
+        close(place.accepted_fd);
+        close(two);
+    }
+    g_assert_cmpint(place.accept_error, ==, 0);
+    close(listener);
+    close_place(&place);
+}
+
+static void
+add_tests(enum yk_io_engine engine, const char *name)
+{
+    static const struct {
+        const char *name;
+        GTestDataFunc run;
+    } tests[] = {
+        {"receive", test_receive},   {"receive_much", test_receive_much},
+        {"read_off", test_read_off}, {"send", test_send},
+        {"reset", test_reset},       {"remove_sending", test_remove_sending},
+        {"wake", test_wake},         {"listen", test_listen},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf("/loop/%s/%s", name, tests[i].name);
+        g_test_add_data_func(path, GINT_TO_POINTER(engine), tests[i].run);
+    }
+}
+
+int
+main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    add_tests(YK_IO_EPOLL, "epoll");
+    add_tests(YK_IO_URING, "io_uring");
+    return g_test_run();
+}
