@@ -106,18 +106,28 @@ class Server:
         return command
 
     def start(self):
-        begun = time.monotonic()
-        self.child = subprocess.Popen(self.command(), env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                      preexec_fn=pinned(self.cores))
-        while True:
+        """Returns after how many seconds it served."""
+        log, begun = os.path.join(self.place, f"{self.port}.log"), time.monotonic()
+        with open(log, "wb") as file:
+            self.child = subprocess.Popen(self.command(), env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                                          stdout=file, stderr=file, preexec_fn=pinned(self.cores))
+        while not self.is_ready(log):
             if self.child.poll() is not None:
-                raise SystemExit(f"bench: {' '.join(self.command())} ended with {self.child.returncode}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return time.monotonic() - begun
-            except ConnectionRefusedError:
-                time.sleep(0.001)
+                with open(log, encoding="utf-8", errors="replace") as file:
+                    raise SystemExit(f"bench: {' '.join(self.command())} ended: {file.read().strip()}")
+            time.sleep(0.001)
+        return time.monotonic() - begun
+
+    def is_ready(self, log):
+        """A node listens before its engines are open, and says when they are."""
+        if self.kind.startswith("yakumo"):
+            with open(log, "rb") as file:
+                return b" main: ready " in file.read()
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+            return True
+        except ConnectionRefusedError:
+            return False
 
     def stop(self):
         self.child.terminate()
@@ -436,7 +446,7 @@ def run_engine(engine, durability):
         sets = load(server, *arguments, "--ratio=0:1", cores=CORES)
         gets = load(server, *arguments, "--ratio=1:0", "--verify", cores=CORES)
         server.stop()
-        size = disk_bytes(place) / n_items
+        size = disk_bytes(os.path.join(place, "yakumo")) / n_items
         start = server.start()
     shutil.rmtree(place)
     return [sets["requests_per_second"], sets["cpu_us"], gets["requests_per_second"], gets["cpu_us"], size, start]
@@ -498,7 +508,7 @@ the kernel; the fastest run of all rounds."""),
     "engines": ("Engines", run_engines, """\
 What sets and gets of 100-byte values cost through a node: 200 000 items, four connections, 100 commands in each
 pipeline, `get` one key per command, two workers, sixteen lanes. `disk bytes/item` is what the data folder takes after
-TERM; `start s` is how long the next start takes until the node takes connections. Node and loader share all cores.
+TERM; `start s` is how long the next start takes until the node serves. Node and loader share all cores.
 
 At `disk` each lane syncs what it has taken up in one turn: the more connections write at once, the more share a
 sync. The device decides the rest. Tokyo Cabinet as Debian builds it yields and locks in its debug checks; its CPU per
