@@ -156,7 +156,7 @@ get_group(struct memory *memory, const struct yk_key *keys, uint32_t first, uint
 {
     uint64_t hashes[GET_GROUP];
     for (uint32_t i = 0; i < n; i++) {
-        hashes[i] = table_hash_of(&memory->tables, keys[first + i].hash);
+        hashes[i] = table_hash(&memory->tables, &keys[first + i]);
         prefetch_home(memory, &keys[first + i], hashes[i]);
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -171,7 +171,7 @@ static void
 memory_prefetch(void *self, const struct yk_key *key, uint32_t stage)
 {
     struct memory *memory = self;
-    uint64_t hash = table_hash_of(&memory->tables, key->hash);
+    uint64_t hash = table_hash(&memory->tables, key);
     if (stage == 0) {
         prefetch_home(memory, key, hash);
     } else {
@@ -186,7 +186,7 @@ memory_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, vo
     struct memory *memory = self;
     uint32_t now_s = seconds_now(memory, call);
     if (n == 1) {
-        get_one(memory, &keys[0], table_hash_of(&memory->tables, keys[0].hash), now_s, 0, fn, arg);
+        get_one(memory, &keys[0], table_hash(&memory->tables, &keys[0]), now_s, 0, fn, arg);
     } else {
         for (uint32_t i = 0; i < n; i += GET_GROUP) {
             get_group(memory, keys, i, n - i < GET_GROUP ? n - i : GET_GROUP, now_s, fn, arg);
@@ -211,27 +211,28 @@ pending_push(struct memory *memory, uint32_t ref)
             return false;
         }
         for (uint32_t i = 0; i < memory->n_pending; i++) {
-            pending[i] = memory->pending[(memory->pending_first + i) % room];
+            pending[i] = memory->pending[(memory->pending_first + i) & (room - 1)];
         }
         purse_free(&memory->purse, memory->pending, room * sizeof(*pending));
         memory->pending = pending;
         memory->pending_room = wanted;
         memory->pending_first = 0;
     }
-    memory->pending[(memory->pending_first + memory->n_pending++) % memory->pending_room] = ref;
+    memory->pending[(memory->pending_first + memory->n_pending++) & (memory->pending_room - 1)] =
+        ref;
     return true;
 }
 
 static uint32_t
 pending_at(const struct memory *memory, uint32_t index)
 {
-    return memory->pending[(memory->pending_first + index) % memory->pending_room];
+    return memory->pending[(memory->pending_first + index) & (memory->pending_room - 1)];
 }
 
 static void
 pending_pop(struct memory *memory)
 {
-    memory->pending_first = (memory->pending_first + 1) % memory->pending_room;
+    memory->pending_first = (memory->pending_first + 1) & (memory->pending_room - 1);
     memory->n_pending--;
 }
 
@@ -294,7 +295,7 @@ memory_admit(void *self, const struct yk_change *change)
             return YK_ENOMEM; /* not worth evicting for */
         }
     }
-    uint64_t hash = table_hash_of(&memory->tables, change->key.hash);
+    uint64_t hash = table_hash(&memory->tables, &change->key);
     enum queue_kind queue = queue_for(memory, &change->key, hash);
     uint64_t n_looked_max = memory->n_looked + CLEAN_ITEMS_MAX;
     while (!try_admit(memory, change, size, queue, false)) {
@@ -378,7 +379,7 @@ memory_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_
     struct memory *memory = self;
     uint32_t now_s = seconds_now(memory, call);
     for (uint32_t i = 0; i < n; i++) {
-        uint64_t hash = table_hash_of(&memory->tables, changes[i].key.hash);
+        uint64_t hash = table_hash(&memory->tables, &changes[i].key);
         if (changes[i].kind == YK_CHANGE_PUT) {
             enum yk_err result = put(memory, &changes[i], hash, now_s);
             if (result != YK_OK) {
@@ -430,8 +431,7 @@ static enum yk_err
 memory_hint(void *self, const struct yk_key *key, struct yk_hint *ret_hint)
 {
     struct memory *memory = self;
-    struct entry entry =
-        table_find(&memory->tables, key, table_hash_of(&memory->tables, key->hash));
+    struct entry entry = table_find(&memory->tables, key, table_hash(&memory->tables, key));
     if (entry.bucket == NULL) {
         return YK_ENOTFOUND;
     }

@@ -15,6 +15,7 @@ enum {
 struct position {
     uint32_t table;
     uint32_t bucket;
+    uint32_t is_seeded; /* the table's entries stood where its seed has them */
     uint32_t is_inside; /* the last key counts */
     uint16_t slot;
     uint16_t generation;
@@ -81,7 +82,10 @@ static void
 move_cursor(struct walk *walk, const struct parts *last)
 {
     struct yk_cursor *cursor = walk->cursor;
+    const struct tables *tables = &walk->memory->tables;
     walk->position.is_inside = last != NULL;
+    walk->position.is_seeded =
+        walk->position.table < tables->n_tables && tables->tables[walk->position.table].is_seeded;
     cursor->size = sizeof(walk->position);
     if (last != NULL) {
         walk->position.slot = last->slot;
@@ -151,6 +155,19 @@ find_bucket(struct walk *walk)
     return position->table < tables->n_tables;
 }
 
+/* All entries of the table have changed their buckets meanwhile. */
+static void
+start_again_if_seeded(struct walk *walk)
+{
+    const struct tables *tables = &walk->memory->tables;
+    struct position *position = &walk->position;
+    if (position->table < tables->n_tables &&
+        position->is_seeded != tables->tables[position->table].is_seeded) {
+        position->bucket = 0;
+        move_cursor(walk, NULL);
+    }
+}
+
 enum yk_err
 memory_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn fn,
             void *arg, bool *ret_end, struct yk_call *call)
@@ -161,6 +178,7 @@ memory_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk
     } else {
         move_cursor(&walk, NULL);
     }
+    start_again_if_seeded(&walk);
     bool goes_on = find_bucket(&walk);
     for (uint32_t i = 0; i < BUCKETS_MAX && goes_on; i++) {
         goes_on = walk_chain(&walk) && find_bucket(&walk);

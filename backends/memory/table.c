@@ -6,7 +6,8 @@
 
 enum {
     BUCKETS_FIRST = 4,
-    LOAD = 10, /* items for each bucket, on the mean, from which on a table splits */
+    LOAD = 10,     /* items for each bucket, on the mean, from which on a table splits */
+    LINKS_MAX = 8, /* of a chain, by chance: then it has more than ten times what it should have */
     PAGE_BUCKETS_MIN = 32,
     PAGE_BUCKETS_MAX = 512,
     PAGES_PER_SHARE = 64,
@@ -15,10 +16,20 @@ enum {
 };
 
 uint64_t
+table_hash_bytes(const struct tables *tables, const uint8_t *key, uint32_t size)
+{
+    return XXH3_64bits_withSeed(key, size, tables->seed);
+}
+
+uint64_t
 table_hash_item(const struct tables *tables, const struct item *item)
 {
     struct parts parts = item_parts(item);
-    return table_hash_of(tables, XXH3_64bits(parts.key, parts.key_size));
+    struct yk_key key = {.data = parts.key, .size = parts.key_size, .slot = parts.slot};
+    if (!table_of(tables, parts.slot)->is_seeded) {
+        key.hash = XXH3_64bits(parts.key, parts.key_size);
+    }
+    return table_hash(tables, &key);
 }
 
 /* Memory: pages, blocks, overflow buckets */
@@ -287,17 +298,18 @@ table_bucket(const struct table *table, uint32_t index)
     return table->blocks[block] + offset;
 }
 
-/* The first free place of a chain, which is lengthened if there is none. */
-static void
+/* The first free place of a chain, which is lengthened if there is none. Returns how many links it
+ * is away. */
+static uint32_t
 chain_add(struct tables *tables, struct bucket *bucket, uint8_t tag, uint32_t ref)
 {
-    for (;;) {
+    for (uint32_t n_links = 0;; n_links++) {
         uint32_t free = bucket_match(bucket, 0);
         if (free != 0) {
             uint32_t index = (uint32_t)__builtin_ctz(free);
             bucket->tags[index] = tag;
             bucket->refs[index] = ref;
-            return;
+            return n_links;
         }
         if (bucket->link == 0) {
             uint32_t number = overflow_new(tables);
@@ -310,7 +322,7 @@ chain_add(struct tables *tables, struct bucket *bucket, uint8_t tag, uint32_t re
 /* Puts the entries of one bucket where they belong. Memory for overflow buckets is there: those of
  * the chain that was taken apart are free already. */
 static void
-split_bucket(struct tables *tables, const struct table *table, const struct bucket *bucket)
+move_entries(struct tables *tables, const struct table *table, const struct bucket *bucket)
 {
     for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
         if (bucket->tags[i] != 0) {
@@ -320,9 +332,66 @@ split_bucket(struct tables *tables, const struct table *table, const struct buck
     for (uint32_t i = 0; i < BUCKET_ENTRIES; i++) {
         if (bucket->tags[i] != 0) {
             uint64_t hash = table_hash_item(tables, log_item(tables->log, bucket->refs[i]));
-            chain_add(tables, table_home(table, hash), bucket->tags[i], bucket->refs[i]);
+            (void)chain_add(tables, table_home(table, hash), tag_of(hash), bucket->refs[i]);
         }
     }
+}
+
+/* Moves all entries of a chain; its overflow buckets are free as soon as they are read. */
+static void
+move_chain(struct tables *tables, const struct table *table, struct bucket *home)
+{
+    struct bucket bucket = *home;
+    memset(home, 0, sizeof(*home));
+    for (;;) {
+        struct bucket next = {.link = 0};
+        if (bucket.link != 0) {
+            next = *table_overflow(tables, bucket.link);
+            overflow_free(tables, bucket.link);
+        }
+        move_entries(tables, table, &bucket);
+        if (bucket.link == 0) {
+            return;
+        }
+        bucket = next;
+    }
+}
+
+/* Room for a table of the same size beside the old one, whatever its chains will be. */
+static bool
+prepare_twin(struct tables *tables, const struct table *table, struct table *twin)
+{
+    uint32_t wanted = tables->n_free + page_left(tables) + table->n_items / BUCKET_ENTRIES + 1;
+    while (twin->n_blocks < table->n_blocks) {
+        if (!add_block(tables, twin)) {
+            return false;
+        }
+    }
+    while (tables->n_free + page_left(tables) < wanted) {
+        if (!page_new(tables)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Without memory the chains stay as they are. */
+static void
+reseed(struct tables *tables, struct table *table)
+{
+    struct table old = *table, twin = {.is_seeded = true};
+    if (!prepare_twin(tables, table, &twin)) {
+        table_free(tables, &twin);
+        return;
+    }
+    twin.n_buckets = old.n_buckets;
+    twin.level = old.level;
+    twin.n_items = old.n_items;
+    *table = twin;
+    for (uint32_t i = 0; i < old.n_buckets; i++) {
+        move_chain(tables, table, table_bucket(&old, i));
+    }
+    table_free(tables, &old);
 }
 
 static void
@@ -332,20 +401,8 @@ split(struct tables *tables, struct table *table)
         return; /* the chains just grow longer */
     }
     struct bucket *low = table_bucket(table, table->n_buckets - table->level);
-    struct bucket next = *low;
-    memset(low, 0, sizeof(*low));
     table->n_buckets++;
-    for (;;) {
-        struct bucket bucket = next;
-        if (bucket.link != 0) {
-            next = *table_overflow(tables, bucket.link);
-            overflow_free(tables, bucket.link);
-        }
-        split_bucket(tables, table, &bucket);
-        if (bucket.link == 0) {
-            break;
-        }
-    }
+    move_chain(tables, table, low);
     if (table->n_buckets == table->level * 2) {
         table->level *= 2;
     }
@@ -395,9 +452,12 @@ table_find_ref(const struct tables *tables, const struct table *table, uint64_t 
 void
 table_insert(struct tables *tables, struct table *table, uint64_t hash, uint32_t ref)
 {
-    chain_add(tables, table_home(table, hash), tag_of(hash), ref);
+    uint32_t n_links = chain_add(tables, table_home(table, hash), tag_of(hash), ref);
     table->n_items++;
     tables->n_items++;
+    if (n_links > LINKS_MAX && !table->is_seeded) {
+        reseed(tables, table);
+    }
     if (table->n_items > table->n_buckets * LOAD) {
         split(tables, table);
     }

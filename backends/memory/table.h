@@ -39,6 +39,7 @@ struct table {
     uint32_t level;     /* power of two: buckets below n_buckets - level are split */
     uint32_t n_blocks, n_block_room;
     uint32_t n_items;
+    bool is_seeded; /* keys are hashed again, see below */
 };
 
 struct tables {
@@ -85,23 +86,33 @@ void table_release(struct tables *tables, struct table *table);
 /* A bucket by its number. */
 struct bucket *table_bucket(const struct table *table, uint32_t index);
 
-/* The hash of an item's key, as table_hash makes it of a yk_key. */
+/* The hash of an item's key, as table_hash has it. */
 uint64_t table_hash_item(const struct tables *tables, const struct item *item);
-
-/* The slot is in the top bits of the key's hash, the same for a whole table: so these are mixed
- * down, with the seed, that clients who choose keys by the ring's hash still find them spread. */
-static inline uint64_t
-table_hash_of(const struct tables *tables, uint64_t key_hash)
-{
-    uint64_t mixed = (key_hash ^ tables->seed) * 0x9e3779b97f4a7c15ull;
-    return mixed ^ (mixed >> 32);
-}
 
 static inline struct table *
 table_of(const struct tables *tables, uint16_t slot)
 {
     uint32_t index = slot < tables->n_slots ? slot / tables->n_lanes : tables->n_tables - 1;
     return &tables->tables[index];
+}
+
+uint64_t table_hash_bytes(const struct tables *tables, const uint8_t *key, uint32_t size);
+
+/* The host's hash will do: it is spared to hash the key twice. The slot is in its top bits, the
+ * same for a whole table, so these are mixed down.
+ *
+ * But that hash has no secret, and clients can make any number of keys with the same one. A chain
+ * that has grown longer than chance would ever make it gives that away: from then on the keys of
+ * this table are hashed with the seed, and all its entries are put where they belong then, at once.
+ * It happens to a table once, and to most never. */
+static inline uint64_t
+table_hash(const struct tables *tables, const struct yk_key *key)
+{
+    if (__builtin_expect(table_of(tables, key->slot)->is_seeded, 0)) {
+        return table_hash_bytes(tables, key->data, key->size);
+    }
+    uint64_t mixed = (key->hash ^ tables->seed) * 0x9e3779b97f4a7c15ull;
+    return mixed ^ (mixed >> 32);
 }
 
 static inline uint8_t
