@@ -1,281 +1,31 @@
 /* Backend "memory": a map in memory, with a cap that its lanes share, and S3-FIFO eviction for
  * buckets that ask for it.
  *
- * S3-FIFO (Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023): new items go
- * to a small queue, a tenth of the whole; what is read there before its turn comes moves to the
- * main queue, the rest is dropped and remembered as a ghost; a ghost that is stored again goes
- * straight to the main queue.
+ * Two structures: a log of items (log.h) and a hash table of references into it (table.h). An item
+ * costs 10 bytes of head, its rounding to 4, and about 8 bytes of the table; with the record's own
+ * head of 10 bytes that is some 30 bytes beyond key and value. The log is why: memory of its own
+ * for each item would cost 16 bytes of malloc and a size class's rounding, an eviction queue of
+ * items two pointers, a chained hash table one more and the hash. Here the order in which items
+ * were written is the queue, and eviction, cleaning and growth all work by small steps of which
+ * each call that writes does some, so that no call waits for the whole.
  *
- * admit allocates the item, so that apply cannot fail. */
-#include "backends/memory/table.h"
+ * admit writes the item to the log, so that apply cannot fail: it only leads the table to it. A
+ * record that is as large as the one it replaces is written over that one instead, and the room at
+ * the end of the log is taken back.
+ *
+ * get looks up a batch in three passes, each of which asks for the memory that the next one needs:
+ * a batch costs about as much as its slowest key, not the sum. prefetch is the same, for a host
+ * that asks key by key. */
+#include "backends/memory/memory.h"
 
 enum {
-    CHUNK_SIZE_MAX = 1024 * 1024,
-    SCAN_CHAINS_MAX = 16384, /* in one step: most may be empty */
-    GHOSTS_MIN = 256,
-    GHOSTS_MAX = 65536,
-    HITS_MAX = 3,
-    SHRINK_STEP = 16
+    PENDING_FIRST = 16,
+    GET_GROUP = 16,         /* keys that are looked up beside each other */
+    CLEAN_ITEMS_MAX = 4096, /* looked at to find room without evicting, before giving up */
+    WORK = 4096,            /* bytes of items looked at between two tries to find room, */
+    TEND = 2048,            /* by each call, when there is work in the background, */
+    TEND_PER_BYTE = 4       /* and for each byte that it writes */
 };
-
-/* What malloc keeps for itself, about. */
-#define MALLOC_OVERHEAD 16u
-
-struct queue {
-    struct item *oldest, *newest;
-    uint64_t size; /* bytes */
-};
-
-struct memory {
-    const struct yk_host *host;
-    const struct yk_budget *budget;
-    struct table table;
-    bool is_bounded;
-    bool may_evict;
-
-    uint64_t granted; /* taken from the budget */
-    uint64_t used;
-    uint64_t chunk; /* what is taken and given at once */
-    uint32_t n_lanes;
-
-    struct queue queues[2];
-    struct item *admitted_first, *admitted_last; /* linked by older */
-
-    uint64_t *ghosts;  /* high half: hash, low half: when, counted in ghosts */
-    uint32_t n_ghosts; /* a power of two */
-    uint32_t ghost_clock;
-    uint64_t ghost_size; /* bytes, counted in used */
-
-    uint64_t evictions;
-};
-
-static uint64_t
-item_size(size_t key_size, size_t value_size)
-{
-    return sizeof(struct item) + key_size + value_size + MALLOC_OVERHEAD + sizeof(struct item *);
-}
-
-static uint64_t
-size_of(const struct item *item)
-{
-    return item_size(item->key_size, item->value_size);
-}
-
-/* Queues */
-
-static void
-queue_push(struct memory *memory, struct item *item, enum queue_kind kind)
-{
-    struct queue *queue = &memory->queues[kind];
-    item->queue = (uint8_t)kind;
-    item->older = queue->newest;
-    item->newer = NULL;
-    if (queue->newest != NULL) {
-        queue->newest->newer = item;
-    } else {
-        queue->oldest = item;
-    }
-    queue->newest = item;
-    queue->size += size_of(item);
-}
-
-static void
-queue_remove(struct memory *memory, struct item *item)
-{
-    struct queue *queue = &memory->queues[item->queue];
-    if (item->older != NULL) {
-        item->older->newer = item->newer;
-    } else {
-        queue->oldest = item->newer;
-    }
-    if (item->newer != NULL) {
-        item->newer->older = item->older;
-    } else {
-        queue->newest = item->older;
-    }
-    queue->size -= size_of(item);
-}
-
-/* Ghosts: a small lossy table; an entry counts while fewer than n_ghosts others have come after it.
- */
-
-static void
-ghost_add(struct memory *memory, uint64_t hash)
-{
-    if (memory->n_ghosts > 0) {
-        memory->ghosts[hash & (memory->n_ghosts - 1)] =
-            (hash & 0xffffffff00000000ull) | ++memory->ghost_clock;
-    }
-}
-
-static bool
-ghost_take(struct memory *memory, uint64_t hash)
-{
-    if (memory->n_ghosts == 0) {
-        return false;
-    }
-    uint64_t *ghost = &memory->ghosts[hash & (memory->n_ghosts - 1)];
-    bool is_ghost = *ghost != 0 && (*ghost >> 32) == (hash >> 32) &&
-                    memory->ghost_clock - (uint32_t)*ghost < memory->n_ghosts;
-    if (is_ghost) {
-        *ghost = 0;
-    }
-    return is_ghost;
-}
-
-/* Memory */
-
-static void
-item_free(struct memory *memory, struct item *item)
-{
-    memory->used -= size_of(item);
-    memory->host->release(memory->host, item);
-}
-
-static void
-item_drop(struct memory *memory, struct item *item)
-{
-    queue_remove(memory, item);
-    item_free(memory, item);
-}
-
-static void
-evict(struct memory *memory, struct item *item)
-{
-    table_remove(&memory->table, item);
-    if (item->queue == QUEUE_SMALL) {
-        ghost_add(memory, item->hash);
-    }
-    item_drop(memory, item);
-    memory->evictions++;
-}
-
-/* Looks at one item and evicts it, or gives it another round; false: there is none. */
-static bool
-evict_step(struct memory *memory)
-{
-    struct queue *small = &memory->queues[QUEUE_SMALL];
-    struct queue *main_queue = &memory->queues[QUEUE_MAIN];
-    bool from_small = small->oldest != NULL && (main_queue->oldest == NULL ||
-                                                small->size * 10 >= small->size + main_queue->size);
-    struct item *item = from_small ? small->oldest : main_queue->oldest;
-    if (item == NULL) {
-        return false;
-    }
-    if (item->hits == 0) {
-        evict(memory, item);
-        return true;
-    }
-    item->hits = from_small ? 0 : (uint8_t)(item->hits - 1);
-    queue_remove(memory, item);
-    queue_push(memory, item, QUEUE_MAIN);
-    return true;
-}
-
-static uint64_t
-share_of(const struct memory *memory)
-{
-    return __atomic_load_n(&memory->budget->size_max, __ATOMIC_RELAXED) / memory->n_lanes;
-}
-
-/* What a lane that evicts never gives back: so it finds room in itself, whatever the others hold.
- * The core sees to it that any record fits (see stack.c). */
-static uint64_t
-base_of(const struct memory *memory)
-{
-    return memory->may_evict ? share_of(memory) / 2 : 0;
-}
-
-static uint64_t
-spare_of(const struct memory *memory)
-{
-    return memory->granted - memory->used;
-}
-
-static void
-set_chunk(struct memory *memory)
-{
-    memory->chunk = share_of(memory) / 16;
-    if (memory->chunk > CHUNK_SIZE_MAX) {
-        memory->chunk = CHUNK_SIZE_MAX;
-    }
-    if (memory->chunk == 0) {
-        memory->chunk = 1;
-    }
-}
-
-/* What was measured by the budget when the lane was opened follows it down. */
-static void
-fit(struct memory *memory)
-{
-    set_chunk(memory);
-    if (memory->ghost_size > share_of(memory) / 16) {
-        memory->host->release(memory->host, memory->ghosts);
-        memory->ghosts = NULL;
-        memory->n_ghosts = 0;
-        memory->used -= memory->ghost_size;
-        memory->ghost_size = 0;
-    }
-}
-
-static void
-give_back(struct memory *memory)
-{
-    while (memory->is_bounded && memory->granted >= base_of(memory) + memory->chunk &&
-           spare_of(memory) >= 2 * memory->chunk) {
-        memory->budget->give(memory->budget, memory->chunk);
-        memory->granted -= memory->chunk;
-    }
-}
-
-/* After the budget was lowered: gives up a little with each change. */
-static void
-shrink(struct memory *memory)
-{
-    for (int i = 0; i < SHRINK_STEP && memory->granted > base_of(memory) &&
-                    !memory->budget->take(memory->budget, 0);
-         i++) {
-        fit(memory);
-        if (spare_of(memory) < memory->chunk && memory->may_evict) {
-            evict_step(memory);
-        }
-        if (spare_of(memory) >= memory->chunk) {
-            memory->budget->give(memory->budget, memory->chunk);
-            memory->granted -= memory->chunk;
-        }
-    }
-}
-
-static bool
-take(struct memory *memory, uint64_t size)
-{
-    if (!memory->budget->take(memory->budget, size)) {
-        return false;
-    }
-    memory->granted += size;
-    return true;
-}
-
-static enum yk_err
-reserve(struct memory *memory, uint64_t need)
-{
-    if (!memory->is_bounded) {
-        memory->used += need;
-        return YK_OK;
-    }
-    shrink(memory);
-    while (spare_of(memory) < need) {
-        uint64_t missing = need - spare_of(memory);
-        bool has_taken =
-            (missing < memory->chunk && take(memory, memory->chunk)) || take(memory, missing);
-        bool may_fit = memory->may_evict && need <= memory->granted - memory->ghost_size;
-        if (!has_taken && (!may_fit || !evict_step(memory))) {
-            return YK_ENOMEM;
-        }
-    }
-    memory->used += need;
-    return YK_OK;
-}
 
 /* Life */
 
@@ -309,80 +59,126 @@ memory_info(void *self, struct yk_backend_info *info)
 }
 
 static enum yk_err
-open_ghosts(struct memory *memory, const struct yk_backend_place *place)
-{
-    uint64_t wanted = share_of(memory) / 512;
-    if (!place->may_evict || place->budget->size_max == 0) {
-        return YK_OK;
-    }
-    memory->n_ghosts = GHOSTS_MIN;
-    while (memory->n_ghosts < wanted && memory->n_ghosts < GHOSTS_MAX) {
-        memory->n_ghosts *= 2;
-    }
-    size_t size = memory->n_ghosts * sizeof(uint64_t);
-    if (size > memory->granted / 2) {
-        memory->n_ghosts = 0; /* so small a lane goes without */
-        return YK_OK;
-    }
-    memory->ghosts = memory->host->alloc(memory->host, size);
-    if (memory->ghosts == NULL) {
-        return YK_ENOMEM;
-    }
-    memset(memory->ghosts, 0, size);
-    memory->ghost_size = size;
-    memory->used += memory->ghost_size;
-    return YK_OK;
-}
-
-static enum yk_err
 memory_open(void *self, const struct yk_backend_place *place)
 {
     struct memory *memory = self;
-    memory->budget = place->budget;
-    memory->may_evict = place->may_evict;
-    memory->n_lanes = place->n_lanes;
-    set_chunk(memory);
-    memory->is_bounded = place->budget->size_max != 0;
-    if (memory->is_bounded && !take(memory, base_of(memory))) {
-        memory->host->error(memory->host, "memory_max is too small for %u lanes", place->n_lanes);
-        return YK_ENOMEM;
-    }
-    enum yk_err result = table_init(&memory->table, memory->host, place->seed);
-    if (result == YK_OK) {
-        result = open_ghosts(memory, place);
-    }
+    memory->may_evict = place->may_evict && place->budget->size_max != 0;
+    purse_init(&memory->purse, memory->host, place);
+    log_init(&memory->log, &memory->purse, memory->may_evict);
+    tables_init(&memory->tables, &memory->purse, &memory->log, place);
+    ghosts_init(&memory->ghosts, &memory->purse);
+    enum yk_err result = tables_open(&memory->tables);
     if (result != YK_OK) {
-        table_done(&memory->table);
-        place->budget->give(place->budget, memory->granted);
+        memory->host->error(memory->host, "memory_max is too small for %u lanes", place->n_lanes);
+        return result;
     }
-    return result;
+    while (log_restock(&memory->log)) {
+        /* A lane that comes late finds its first segments here, whatever the others have taken. */
+    }
+    return YK_OK;
 }
 
 static void
 memory_close(void *self)
 {
     struct memory *memory = self;
-    for (int kind = 0; kind < 2; kind++) {
-        while (memory->queues[kind].oldest != NULL) {
-            item_drop(memory, memory->queues[kind].oldest);
-        }
-    }
-    while (memory->admitted_first != NULL) {
-        struct item *item = memory->admitted_first;
-        memory->admitted_first = item->older;
-        item_free(memory, item);
-    }
-    memory->host->release(memory->host, memory->ghosts);
-    table_done(&memory->table);
-    memory->budget->give(memory->budget, memory->granted);
+    ghosts_done(&memory->ghosts);
+    tables_done(&memory->tables);
+    log_done(&memory->log);
+    purse_free(&memory->purse, memory->pending, memory->pending_room * sizeof(uint32_t));
 }
 
-/* Calls */
+/* Reading */
 
 static uint32_t
-seconds_now(const struct memory *memory)
+seconds_now(const struct memory *memory, const struct yk_call *call)
 {
-    return (uint32_t)(memory->host->now_ms(memory->host) / 1000) & INT32_MAX;
+    bool is_told = call != NULL &&
+                   call->struct_size >= offsetof(struct yk_call, now_ms) + sizeof(call->now_ms) &&
+                   call->now_ms != 0;
+    return (uint32_t)((is_told ? call->now_ms : memory->host->now_ms(memory->host)) / 1000);
+}
+
+static void
+answer(struct item *item, uint32_t now_s, uint32_t index, yk_value_fn fn, void *arg)
+{
+    struct parts parts = item_parts(item);
+    uint8_t flags = item->flags | ITEM_WAS_HIT;
+    flags = (uint8_t)(flags + ((flags & ITEM_HITS) < HITS_MAX ? 1 : 0));
+    if (flags != item->flags || item->accessed_s != now_s) {
+        item->flags = flags;
+        item->accessed_s = now_s;
+    }
+    fn(arg, index, YK_OK, yk_slice_of(parts.value, parts.value_size));
+}
+
+static void
+get_one(struct memory *memory, const struct yk_key *key, uint64_t hash, uint32_t now_s,
+        uint32_t index, yk_value_fn fn, void *arg)
+{
+    struct entry entry = table_find(&memory->tables, key, hash);
+    if (entry.bucket == NULL) {
+        fn(arg, index, YK_ENOTFOUND, yk_slice_of(NULL, 0));
+        return;
+    }
+    answer(log_item(&memory->log, entry.bucket->refs[entry.index]), now_s, index, fn, arg);
+}
+
+/* gcc takes a function that does nothing but prefetch for one without effect, and drops its calls:
+ * so these two must be inlined. */
+__attribute__((always_inline)) static inline void
+prefetch_home(const struct memory *memory, const struct yk_key *key, uint64_t hash)
+{
+    const struct table *table = table_of(&memory->tables, key->slot);
+    if (table->n_buckets > 0) {
+        __builtin_prefetch(table_home(table, hash));
+    }
+}
+
+/* The first entry with the key's tag is almost always the key's own. */
+__attribute__((always_inline)) static inline void
+prefetch_item(const struct memory *memory, const struct yk_key *key, uint64_t hash)
+{
+    const struct table *table = table_of(&memory->tables, key->slot);
+    if (table->n_buckets > 0) {
+        const struct bucket *home = table_home(table, hash);
+        uint32_t mask = bucket_match(home, tag_of(hash));
+        if (mask != 0) {
+            const char *item =
+                (const char *)log_item(&memory->log, home->refs[__builtin_ctz(mask)]);
+            __builtin_prefetch(item);
+            __builtin_prefetch(item + 64);
+        }
+    }
+}
+
+static void
+get_group(struct memory *memory, const struct yk_key *keys, uint32_t first, uint32_t n,
+          uint32_t now_s, yk_value_fn fn, void *arg)
+{
+    uint64_t hashes[GET_GROUP];
+    for (uint32_t i = 0; i < n; i++) {
+        hashes[i] = table_hash(&memory->tables, &keys[first + i]);
+        prefetch_home(memory, &keys[first + i], hashes[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        prefetch_item(memory, &keys[first + i], hashes[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        get_one(memory, &keys[first + i], hashes[i], now_s, first + i, fn, arg);
+    }
+}
+
+static void
+memory_prefetch(void *self, const struct yk_key *key, uint32_t stage)
+{
+    struct memory *memory = self;
+    uint64_t hash = table_hash(&memory->tables, key);
+    if (stage == 0) {
+        prefetch_home(memory, key, hash);
+    } else {
+        prefetch_item(memory, key, hash);
+    }
 }
 
 static enum yk_err
@@ -390,42 +186,98 @@ memory_get(void *self, const struct yk_key *keys, uint32_t n, yk_value_fn fn, vo
            struct yk_call *call)
 {
     struct memory *memory = self;
-    uint32_t now_s = seconds_now(memory);
-    for (uint32_t i = 0; i < n; i++) {
-        struct item *item =
-            table_find(&memory->table, &keys[i], table_hash(&memory->table, &keys[i]));
-        if (item == NULL) {
-            fn(arg, i, YK_ENOTFOUND, yk_slice_of(NULL, 0));
-            continue;
+    uint32_t now_s = seconds_now(memory, call);
+    if (n == 1) {
+        get_one(memory, &keys[0], table_hash(&memory->tables, &keys[0]), now_s, 0, fn, arg);
+    } else {
+        for (uint32_t i = 0; i < n; i += GET_GROUP) {
+            get_group(memory, keys, i, n - i < GET_GROUP ? n - i : GET_GROUP, now_s, fn, arg);
         }
-        if (item->hits < HITS_MAX) {
-            item->hits++;
-        }
-        item->was_hit = 1;
-        item->accessed_s = now_s;
-        fn(arg, i, YK_OK, yk_slice_of(item->bytes + item->key_size, item->value_size));
+    }
+    if (memory->may_evict && purse_is_over(&memory->purse)) {
+        memory_tend(memory, TEND); /* a lane that is only read must give back too */
     }
     return YK_OK;
 }
 
-static struct item *
-item_new(struct memory *memory, const struct yk_change *change)
+/* Admission */
+
+static bool
+pending_push(struct memory *memory, uint32_t ref)
 {
-    struct item *item =
-        memory->host->alloc(memory->host, sizeof(*item) + change->key.size + change->value.size);
-    if (item == NULL) {
-        return NULL;
+    if (memory->n_pending == memory->pending_room) {
+        uint32_t room = memory->pending_room;
+        uint32_t wanted = room == 0 ? PENDING_FIRST : room * 2;
+        uint32_t *pending = purse_alloc(&memory->purse, wanted * sizeof(*pending));
+        if (pending == NULL) {
+            return false;
+        }
+        for (uint32_t i = 0; i < memory->n_pending; i++) {
+            pending[i] = memory->pending[(memory->pending_first + i) & (room - 1)];
+        }
+        purse_free(&memory->purse, memory->pending, room * sizeof(*pending));
+        memory->pending = pending;
+        memory->pending_room = wanted;
+        memory->pending_first = 0;
     }
-    *item = (struct item){.hash = table_hash(&memory->table, &change->key),
-                          .value_size = (uint32_t)change->value.size,
-                          .key_size = (uint16_t)change->key.size,
-                          .slot = change->key.slot,
-                          .generation = change->key.generation};
-    memcpy(item->bytes, change->key.data, change->key.size);
-    if (change->value.size > 0) {
-        memcpy(item->bytes + item->key_size, change->value.data, change->value.size);
+    memory->pending[(memory->pending_first + memory->n_pending++) & (memory->pending_room - 1)] =
+        ref;
+    return true;
+}
+
+static uint32_t
+pending_at(const struct memory *memory, uint32_t index)
+{
+    return memory->pending[(memory->pending_first + index) & (memory->pending_room - 1)];
+}
+
+static void
+pending_pop(struct memory *memory)
+{
+    memory->pending_first = (memory->pending_first + 1) & (memory->pending_room - 1);
+    memory->n_pending--;
+}
+
+/* What replaces an item stays in its queue, and a ghost comes to main. */
+static enum queue_kind
+queue_for(struct memory *memory, const struct yk_key *key, uint64_t hash)
+{
+    if (!memory->may_evict) {
+        return QUEUE_MAIN;
     }
-    return item;
+    struct entry old = table_find(&memory->tables, key, hash);
+    if (old.bucket != NULL) {
+        uint32_t number = old.bucket->refs[old.index] >> OFFSET_BITS;
+        return (enum queue_kind)log_segment(&memory->log, number)->queue;
+    }
+    return ghosts_take(&memory->ghosts, hash) ? QUEUE_MAIN : QUEUE_SMALL;
+}
+
+/* Tries to get all that apply will need; false: some of it was not there. */
+static bool
+try_admit(struct memory *memory, const struct yk_change *change, uint32_t size,
+          enum queue_kind queue, bool spare)
+{
+    struct table *table = table_of(&memory->tables, change->key.slot);
+    uint32_t ref;
+    if (!table_prepare(&memory->tables, table, memory->n_pending + 1) ||
+        !log_append(&memory->log, queue, size, spare, &ref)) {
+        return false;
+    }
+    item_write(log_item(&memory->log, ref), change, ITEM_PENDING);
+    if (!pending_push(memory, ref)) {
+        log_drop(&memory->log, ref);
+        return false;
+    }
+    return true;
+}
+
+/* Has it been tried for long enough? A bucket that evicts goes on until nothing is left. */
+static bool
+goes_on(struct memory *memory, uint32_t size, uint64_t n_looked_max)
+{
+    return (memory->may_evict || memory->n_looked < n_looked_max) && memory->purse.is_bounded &&
+           memory_work(memory, log_is_own(&memory->log, size) ? 1 : WORK);
 }
 
 static enum yk_err
@@ -435,46 +287,90 @@ memory_admit(void *self, const struct yk_change *change)
     if (change->kind != YK_CHANGE_PUT) {
         return YK_OK;
     }
-    uint64_t need = item_size(change->key.size, change->value.size);
-    enum yk_err result = reserve(memory, need);
-    if (result != YK_OK) {
-        return result;
+    uint32_t size = change_size(change);
+    uint64_t bytes = (uint64_t)size * GRANULE;
+    if (memory->purse.is_bounded) {
+        memory_tend(memory, TEND + (int64_t)bytes * TEND_PER_BYTE);
+        if (log_is_own(&memory->log, size) &&
+            !purse_may_find(&memory->purse, bytes,
+                            memory->may_evict ? memory->log.size : log_dead(&memory->log))) {
+            return YK_ENOMEM; /* not worth evicting for */
+        }
     }
-    struct item *item = item_new(memory, change);
-    if (item == NULL) {
-        memory->used -= need;
-        return YK_ENOMEM;
+    uint64_t hash = table_hash(&memory->tables, &change->key);
+    enum queue_kind queue = queue_for(memory, &change->key, hash);
+    uint64_t n_looked_max = memory->n_looked + CLEAN_ITEMS_MAX;
+    while (!try_admit(memory, change, size, queue, false)) {
+        if (!goes_on(memory, size, n_looked_max)) {
+            bool is_admitted = memory->may_evict && try_admit(memory, change, size, queue, true);
+            return is_admitted ? YK_OK : YK_ENOMEM;
+        }
     }
-    if (memory->admitted_last != NULL) {
-        memory->admitted_last->older = item;
-    } else {
-        memory->admitted_first = item;
-    }
-    memory->admitted_last = item;
     return YK_OK;
 }
 
-static enum yk_err
-put(struct memory *memory, uint32_t now_s)
+/* Changes */
+
+static bool
+is_change(const struct item *item, const struct yk_change *change)
 {
-    struct item *item = memory->admitted_first;
-    if (item == NULL) {
+    return item_is(item, &change->key) && item_parts(item).value_size == change->value.size;
+}
+
+/* The item that was admitted for the change. What was admitted before it and is still here was
+ * given up, by a filter above: it goes. False: the change was not admitted. */
+static bool
+take_pending(struct memory *memory, const struct yk_change *change, uint32_t *ret_ref)
+{
+    uint32_t n = 0;
+    while (n < memory->n_pending &&
+           !is_change(log_item(&memory->log, pending_at(memory, n)), change)) {
+        n++;
+    }
+    if (n == memory->n_pending) {
+        return false;
+    }
+    for (; n > 0; n--) {
+        log_drop(&memory->log, pending_at(memory, 0));
+        pending_pop(memory);
+    }
+    *ret_ref = pending_at(memory, 0);
+    pending_pop(memory);
+    return true;
+}
+
+/* Over an old item of the same size the record is written in place: the log does not grow. */
+static void
+replace(struct memory *memory, struct entry old, uint32_t ref)
+{
+    uint32_t old_ref = old.bucket->refs[old.index];
+    struct item *from = log_item(&memory->log, ref), *to = log_item(&memory->log, old_ref);
+    uint32_t size = item_size(from);
+    from->flags = (uint8_t)((from->flags & ~ITEM_PENDING) | (to->flags & ITEM_HITS));
+    if (size == item_size(to)) {
+        memcpy(to, from, (size_t)size * GRANULE);
+        log_drop(&memory->log, ref);
+    } else {
+        old.bucket->refs[old.index] = ref;
+        log_drop(&memory->log, old_ref);
+    }
+}
+
+static enum yk_err
+put(struct memory *memory, const struct yk_change *change, uint64_t hash, uint32_t now_s)
+{
+    uint32_t ref;
+    if (!take_pending(memory, change, &ref)) {
         memory->host->error(memory->host, "apply of a change that was not admitted");
         return YK_EINVALID;
     }
-    memory->admitted_first = item->older;
-    if (memory->admitted_first == NULL) {
-        memory->admitted_last = NULL;
-    }
-    item->accessed_s = now_s;
-    struct item *old = table_put(&memory->table, item);
-    if (old != NULL) {
-        enum queue_kind kind = (enum queue_kind)old->queue;
-        item->hits = old->hits;
-        item_drop(memory, old);
-        queue_push(memory, item, kind);
+    log_item(&memory->log, ref)->accessed_s = now_s;
+    struct entry old = table_find(&memory->tables, &change->key, hash);
+    if (old.bucket != NULL) {
+        replace(memory, old, ref);
     } else {
-        queue_push(memory, item, ghost_take(memory, item->hash) ? QUEUE_MAIN : QUEUE_SMALL);
+        log_item(&memory->log, ref)->flags &= (uint8_t)~ITEM_PENDING;
+        table_insert(&memory->tables, table_of(&memory->tables, change->key.slot), hash, ref);
     }
     return YK_OK;
 }
@@ -483,159 +379,32 @@ static enum yk_err
 memory_apply(void *self, const struct yk_change *changes, uint32_t n, struct yk_call *call)
 {
     struct memory *memory = self;
-    uint32_t now_s = seconds_now(memory);
+    uint32_t now_s = seconds_now(memory, call);
     for (uint32_t i = 0; i < n; i++) {
+        uint64_t hash = table_hash(&memory->tables, &changes[i].key);
         if (changes[i].kind == YK_CHANGE_PUT) {
-            enum yk_err result = put(memory, now_s);
+            enum yk_err result = put(memory, &changes[i], hash, now_s);
             if (result != YK_OK) {
                 return result;
             }
             continue;
         }
-        const struct yk_key *key = &changes[i].key;
-        struct item *old = table_take(&memory->table, key, table_hash(&memory->table, key));
-        if (old != NULL) {
-            item_drop(memory, old);
+        struct entry old = table_find(&memory->tables, &changes[i].key, hash);
+        if (old.bucket != NULL) {
+            memory_remove(memory, table_of(&memory->tables, changes[i].key.slot), old, hash);
         }
     }
-    give_back(memory);
+    memory_tend(memory, TEND);
     return YK_OK;
 }
 
-/* The cursor: a chain, and the last record seen in it, whose key follows in the cursor. Slot and
- * generation count too: one key in several of them has one hash. */
-struct position {
-    uint64_t chain;
-    uint64_t hash;
-    uint32_t is_inside; /* hash, slot, generation and key count */
-    uint16_t slot;
-    uint16_t generation;
-};
-
-static bool
-was_seen(const struct item *item, const struct position *position, const struct yk_cursor *cursor)
-{
-    struct yk_key last = {.data = cursor->data + sizeof(*position),
-                          .size = cursor->size - (uint32_t)sizeof(*position),
-                          .slot = position->slot,
-                          .generation = position->generation};
-    return position->is_inside && table_compare(item, &last, position->hash) <= 0;
-}
-
-/* The cursor stands behind item, or with NULL before the chain. */
-static void
-move_cursor(struct yk_cursor *cursor, struct position *position, const struct item *item)
-{
-    position->is_inside = item != NULL;
-    cursor->size = sizeof(*position);
-    if (item != NULL) {
-        position->hash = item->hash;
-        position->slot = item->slot;
-        position->generation = item->generation;
-        memcpy(cursor->data + sizeof(*position), item->bytes, item->key_size);
-        cursor->size += item->key_size;
-    }
-    memcpy(cursor->data, position, sizeof(*position));
-}
-
-/* Walks one chain; false: fn said stop, or enough was read. */
-static bool
-scan_chain(struct memory *memory, const struct yk_scan *scan, struct yk_cursor *cursor,
-           struct position *position, uint64_t *bytes, yk_record_fn fn, void *arg)
-{
-    const struct item *last = NULL;
-    for (struct item *item = memory->table.chains[position->chain]; item != NULL;
-         item = item->next) {
-        if (was_seen(item, position, cursor) || !yk_scan_wants(scan, item->slot)) {
-            continue;
-        }
-        struct yk_key key = {.data = item->bytes,
-                             .size = item->key_size,
-                             .slot = item->slot,
-                             .generation = item->generation};
-        if (*bytes >= scan->bytes_max ||
-            !fn(arg, &key, yk_slice_of(item->bytes + item->key_size, item->value_size))) {
-            if (last != NULL) {
-                move_cursor(cursor, position, last);
-            }
-            return false;
-        }
-        *bytes += size_of(item);
-        last = item;
-    }
-    position->chain++;
-    move_cursor(cursor, position, NULL);
-    return true;
-}
-
-static enum yk_err
-memory_scan(void *self, const struct yk_scan *scan, struct yk_cursor *cursor, yk_record_fn fn,
-            void *arg, bool *ret_end, struct yk_call *call)
-{
-    struct memory *memory = self;
-    struct position position = {.chain = 0};
-    uint64_t bytes = 0;
-    if (cursor->size >= sizeof(position)) {
-        memcpy(&position, cursor->data, sizeof(position));
-    } else {
-        move_cursor(cursor, &position, NULL);
-    }
-    uint64_t chains_end = position.chain + SCAN_CHAINS_MAX;
-    if (chains_end > memory->table.n_chains) {
-        chains_end = memory->table.n_chains;
-    }
-    while (position.chain < chains_end &&
-           scan_chain(memory, scan, cursor, &position, &bytes, fn, arg)) {
-    }
-    *ret_end = position.chain >= memory->table.n_chains;
-    return YK_OK;
-}
+/* Figures */
 
 static enum yk_err
 memory_count(void *self, uint64_t *ret_records)
 {
     struct memory *memory = self;
-    *ret_records = memory->table.n_items;
-    return YK_OK;
-}
-
-static void
-memory_stats(void *self, yk_figure_fn fn, void *arg)
-{
-    struct memory *memory = self;
-    fn(arg, "bytes", memory->used - memory->ghost_size);
-    fn(arg, "evictions", memory->evictions);
-    fn(arg, "hash_chains", memory->table.n_chains);
-    fn(arg, "hash_bytes", memory->table.n_room * sizeof(struct item *));
-}
-
-static enum yk_err
-memory_wipe_slot(void *self, uint16_t slot, uint16_t generation)
-{
-    struct memory *memory = self;
-    for (size_t i = 0; i < memory->table.n_chains; i++) {
-        struct item *next;
-        for (struct item *item = memory->table.chains[i]; item != NULL; item = next) {
-            next = item->next;
-            if (item->slot == slot && item->generation != generation) {
-                table_remove(&memory->table, item);
-                item_drop(memory, item);
-            }
-        }
-    }
-    return YK_OK;
-}
-
-static enum yk_err
-memory_hint(void *self, const struct yk_key *key, struct yk_hint *ret_hint)
-{
-    struct memory *memory = self;
-    const struct item *item = table_find(&memory->table, key, table_hash(&memory->table, key));
-    if (item == NULL) {
-        return YK_ENOTFOUND;
-    }
-    ret_hint->was_hit = item->was_hit;
-    ret_hint->last_access_ms = item->accessed_s * 1000ull;
+    *ret_records = memory->tables.n_items;
     return YK_OK;
 }
 
@@ -643,13 +412,34 @@ static enum yk_err
 memory_count_slot(void *self, uint16_t slot, uint64_t *ret_records)
 {
     struct memory *memory = self;
-    uint64_t records = 0;
-    for (size_t i = 0; i < memory->table.n_chains; i++) {
-        for (struct item *item = memory->table.chains[i]; item != NULL; item = item->next) {
-            records += item->slot == slot ? 1 : 0;
-        }
+    *ret_records = table_of(&memory->tables, slot)->n_items;
+    return YK_OK;
+}
+
+static void
+memory_stats(void *self, yk_figure_fn fn, void *arg)
+{
+    struct memory *memory = self;
+    fn(arg, "bytes", memory->log.live);
+    fn(arg, "evictions", memory->evictions);
+    fn(arg, "log_bytes", memory->log.size);
+    fn(arg, "hash_bytes", memory->tables.size);
+    fn(arg, "ghost_bytes", ghosts_size(&memory->ghosts));
+    fn(arg, "memory_bytes", memory->purse.taken);
+    fn(arg, "items_looked_at", memory->n_looked);
+}
+
+static enum yk_err
+memory_hint(void *self, const struct yk_key *key, struct yk_hint *ret_hint)
+{
+    struct memory *memory = self;
+    struct entry entry = table_find(&memory->tables, key, table_hash(&memory->tables, key));
+    if (entry.bucket == NULL) {
+        return YK_ENOTFOUND;
     }
-    *ret_records = records;
+    const struct item *item = log_item(&memory->log, entry.bucket->refs[entry.index]);
+    ret_hint->was_hit = (item->flags & ITEM_WAS_HIT) != 0;
+    ret_hint->last_access_ms = item->accessed_s * 1000ull;
     return YK_OK;
 }
 
@@ -668,18 +458,23 @@ static const struct yk_backend_ops memory_ops = {
     .wipe_slot = memory_wipe_slot,
     .count_slot = memory_count_slot,
     .hint = memory_hint,
+    .prefetch = memory_prefetch,
 };
 
 YK_PLUGIN(memory) = {
     YK_PLUGIN_HEAD(YK_KIND_BACKEND, YK_BACKEND_ABI),
     .name = "memory",
-    .version = "1",
+    .version = "2",
     .summary = "records in memory, with a cap and S3-FIFO eviction",
     .details =
-        "Keeps nothing over a restart. The bucket's memory_max bounds keys, values and the "
-        "engine's "
-        "own overhead; a bucket with evict = s3fifo drops what is read least when it is full, one "
-        "with evict = none refuses writes with \"out of memory storing object\".\n\n"
+        "Keeps nothing over a restart. The bucket's memory_max bounds all that the engine "
+        "allocates: "
+        "keys, values, its tables and its own overhead, some 30 bytes for each item. A bucket with "
+        "evict = s3fifo drops what is read least when it is full, one with evict = none refuses "
+        "writes with \"out of memory storing object\". The lanes share the memory: one that has "
+        "more than its part gives back when others miss some, a little with each of its calls. A "
+        "record for which no room is found by then is refused, in a bucket that evicts too; this "
+        "may happen where records are large beside memory_max divided by the number of lanes.\n\n"
         "The engine has no options of its own.",
     .ops = &memory_ops,
 };

@@ -101,12 +101,13 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
                            "all only."},
     [YK_BUCKET_MEMORY_MAX] = {KEY("memory_max", SIZE), .fallback = "0",
                               .help = "Memory for the bucket's items on this node; 0: no bound."},
-    [YK_BUCKET_EVICT] = {KEY("evict", ENUM), .fallback = "none", .choices = yk_evict_names,
-                         .help =
-                             "What happens when memory_max is reached: none refuses writes, s3fifo "
-                             "drops items that were little used. Each lane evicts by itself, so "
-                             "memory_max must be at least about 16/7 of value_size_max times the "
-                             "number of lanes: 37M for values of 1M in 16 lanes."},
+    [YK_BUCKET_EVICT] =
+        {KEY("evict", ENUM), .fallback = "none", .choices = yk_evict_names,
+         .help = "What happens when memory_max is reached: none refuses writes, s3fifo "
+                 "drops items that were little used. memory_max must be at least "
+                 "twice value_size_max and 64K for each lane: 3200K for values of 1M in "
+                 "16 lanes. Values that are larger than memory_max divided by the "
+                 "number of lanes may be refused now and then."},
     [YK_BUCKET_SLOTS] = {KEY("slots", UINT), .flags = YK_OPTION_FIXED, .fallback = "1024", .min = 1,
                          .max = YK_SLOTS_MAX,
                          .help =

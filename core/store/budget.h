@@ -9,6 +9,7 @@
 struct yk_shared_budget {
     struct yk_budget budget; /* first: what engines see; size_max is written by set_max */
     uint64_t taken;          /* bytes */
+    uint64_t wanted;         /* bytes that are to be left free, for lanes with little */
 };
 
 /* size_max 0: no bound. */

@@ -9,7 +9,10 @@
 
 #include "core/base/assert.h"
 
-enum { RECORD_ROOM = 4096 }; /* what a record and its lane may need beyond key and value */
+enum {
+    RECORD_ROOM = 4096, /* what a record may need beyond key and value */
+    LANE_ROOM = 65536   /* what a lane needs for itself before it can evict */
+};
 
 struct layer {
     struct yk_next next; /* first: a filter above gets this */
@@ -155,11 +158,11 @@ layer_open(struct layer *layer, const struct yk_backend_place *place, char *erro
     return result;
 }
 
-/* A lane keeps half of its share whatever the others hold; a little of that is its own. */
+/* Two of the largest records, so that one can come while the other is still there. */
 uint64_t
 yk_stack_memory_min(uint32_t n_lanes, uint32_t key_size_max, uint64_t value_size_max)
 {
-    return (value_size_max + key_size_max + RECORD_ROOM) * n_lanes / 7 * 16;
+    return (value_size_max + key_size_max + RECORD_ROOM) * 2 + (uint64_t)n_lanes * LANE_ROOM;
 }
 
 static enum yk_err

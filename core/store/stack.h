@@ -36,7 +36,8 @@ enum yk_err yk_stack_open(const struct yk_stack_config *config, struct yk_stack 
 /* Closes and frees; takes NULL. */
 void yk_stack_close(struct yk_stack *stack);
 
-/* The least memory_max of a bucket that evicts: then a lane finds room for any record in itself. */
+/* The least memory_max of a bucket that evicts. Any record fits then, though a lane may have to
+ * wait for the others to give something back, and refuse a large one meanwhile. */
 uint64_t yk_stack_memory_min(uint32_t n_lanes, uint32_t key_size_max, uint64_t value_size_max);
 
 /* What such a stack would be, without opening it; with the same checks. place.folder,

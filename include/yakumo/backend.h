@@ -66,6 +66,11 @@ struct yk_budget {
     uint64_t size_max; /* bytes for the whole bucket; 0: no bound */
     bool (*take)(const struct yk_budget *budget, uint64_t size); /* false: not so much is left */
     void (*give)(const struct yk_budget *budget, uint64_t size);
+    /* Both or none; may be NULL. An instance with less than its even part that found no more says
+     * how much it looked for; from then on as much is to be left free. What is missing of that, in
+     * bytes, is for those to give back, over time, who have more than their even part. */
+    void (*want)(const struct yk_budget *budget, uint64_t size);
+    uint64_t (*missing)(const struct yk_budget *budget);
 };
 
 /* Where an instance lives. Lent until close. */

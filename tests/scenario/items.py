@@ -109,7 +109,7 @@ def small_items_evict_too():
 
 
 def memory_max_by_a_client():
-    node = Node(config("memory_max = 64M\nevict = s3fifo"))
+    node = Node(config("memory_max = 64M\nevict = s3fifo\nvalue_size_max = 15M"))
     with node.client() as client:
         equal(client.ask(b"cache_memlimit 40"), b"OK")
         equal(int(client.stats()["limit_maxbytes"]), 40 * MIB, "limit_maxbytes")

@@ -68,12 +68,13 @@ struct bench {
 };
 
 static enum yk_err
-lane_open(struct bench *bench, uint32_t lane, bool may_evict, void **ret_self)
+lane_open_slots(struct bench *bench, uint32_t lane, uint32_t n_slots, bool may_evict,
+                void **ret_self)
 {
     struct yk_backend_place place = {.struct_size = sizeof(place),
                                      .lane = lane,
                                      .n_lanes = bench->n_lanes,
-                                     .n_slots = 16,
+                                     .n_slots = n_slots,
                                      .bucket = "b",
                                      .budget = &bench->budget.budget,
                                      .seed = 99,
@@ -87,6 +88,12 @@ lane_open(struct bench *bench, uint32_t lane, bool may_evict, void **ret_self)
         bench->ops->life.destroy(*ret_self);
     }
     return result;
+}
+
+static enum yk_err
+lane_open(struct bench *bench, uint32_t lane, bool may_evict, void **ret_self)
+{
+    return lane_open_slots(bench, lane, 16, may_evict, ret_self);
 }
 
 static void
@@ -640,6 +647,7 @@ test_lower(gconstpointer divisor)
     static const uint8_t value[200];
     uint64_t size_max = 16 * YK_MIB;
     struct bench bench;
+    uint32_t n_refused = 0;
     bench_open(&bench, size_max, 2, true);
     for (int i = 0; i < 160000; i++) {
         g_autofree char *key = g_strdup_printf("%d", i);
@@ -648,10 +656,11 @@ test_lower(gconstpointer divisor)
             g_assert_cmpint(yk_budget_set_max(&bench.budget, size_max / GPOINTER_TO_UINT(divisor)),
                             ==, YK_OK);
         }
-        g_assert_cmpint(
-            put_slice(&bench, (uint32_t)i % 2, key_of(key, 0), yk_slice_of(value, sizeof(value))),
-            ==, YK_OK);
+        n_refused += put_slice(&bench, (uint32_t)i % 2, key_of(key, 0),
+                               yk_slice_of(value, sizeof(value))) != YK_OK;
     }
+    /* The lane that is done first may have to wait until the other is. */
+    g_assert_cmpuint(n_refused, <, 50);
     check_bounds(&bench);
     bench_done(&bench);
 }
@@ -683,15 +692,466 @@ static void
 test_too_small(void)
 {
     struct bench bench;
-    static uint8_t value[125000];
-    bench_open(&bench, 60, 1, true); /* less than one item */
-    g_assert_cmpint(put(&bench, "k", "v"), ==, YK_ENOMEM);
+    static uint8_t value[250000];
+    void *self;
+    bench_open(&bench, 60, 0, true); /* less than one item */
+    bench.n_lanes = 1;
+    g_assert_cmpint(lane_open(&bench, 0, true, &self), ==, YK_ENOMEM);
+    bench.n_lanes = 0;
     bench_done(&bench);
     bench_open(&bench, 200000, 4, true);
     g_assert_cmpint(put(&bench, "k", "v"), ==, YK_OK);
     g_assert_cmpint(put_slice(&bench, 0, key_of("big", 0), yk_slice_of(value, sizeof(value))), ==,
                     YK_ENOMEM);
     check_bounds(&bench);
+    bench_done(&bench);
+}
+
+/* -- The layout. -- */
+
+static struct yk_key
+key_number(char *text, size_t size, uint32_t number, uint32_t n_slots)
+{
+    g_snprintf(text, size, "key-%015u", number);
+    struct yk_key key = key_of(text, 0);
+    key.slot = (uint16_t)(number % n_slots);
+    return key;
+}
+
+/* What an item costs beyond its key and its value, with the record's head of 18 bytes (with an
+ * expiry), at a million items and less: the tables' growth goes up and down with their number. */
+static void
+test_overhead(void)
+{
+    enum { HEAD = 18, VALUE = 100, KEY = 19, LANES = 16, N_LAST = 1200000 };
+    static const uint8_t record[HEAD + VALUE];
+    struct bench bench;
+    char text[32];
+    uint32_t n = 0;
+    bench_open(&bench, 0, 0, false);
+    bench.n_lanes = LANES; /* but only one is open: a sixteenth of a node */
+    g_assert_cmpint(lane_open_slots(&bench, 3, 1024, false, &bench.lanes[3]), ==, YK_OK);
+    for (uint32_t i = 0; i < N_LAST / LANES; i++) {
+        struct yk_key key = key_number(text, sizeof(text), i, 64);
+        key.slot = (uint16_t)(key.slot * LANES + 3);
+        g_assert_cmpint(put_slice(&bench, 3, key, yk_slice_of(record, sizeof(record))), ==, YK_OK);
+        if (++n >= 500000 / LANES && n % 5000 == 0) {
+            struct yk_figure taken = {.name = "memory_bytes"};
+            bench.ops->stats(bench.lanes[3], take_figure, &taken);
+            g_assert_cmpuint(taken.number / n, <, KEY + VALUE + 40);
+        }
+    }
+    bench.lanes[0] = bench.lanes[3];
+    bench.n_lanes = 1;
+    bench_done(&bench);
+}
+
+struct modelled {
+    struct bench bench;
+    struct yk_random random;
+    GHashTable *model; /* key text -> value bytes */
+    bool may_vanish;
+    uint32_t n_keys, value_max;
+};
+
+static void
+modelled_get(struct modelled *modelled, struct yk_key key, const char *text)
+{
+    GBytes *wanted = g_hash_table_lookup(modelled->model, text);
+    GString *got = get(&modelled->bench, 0, key);
+    if (got == NULL) {
+        g_assert_true(wanted == NULL || modelled->may_vanish);
+        g_hash_table_remove(modelled->model, text);
+        return;
+    }
+    g_assert_nonnull(wanted);
+    size_t size;
+    const void *data = g_bytes_get_data(wanted, &size);
+    g_assert_cmpmem(got->str, got->len, data, size);
+    g_string_free(got, TRUE);
+}
+
+/* Some are of a size that is often the same, some of any, few are large. */
+static size_t
+value_size(struct modelled *modelled)
+{
+    switch (yk_random_below(&modelled->random, 8)) {
+    case 0:
+        return yk_random_below(&modelled->random, modelled->value_max + 1);
+    case 1:
+    case 2:
+        return yk_random_below(&modelled->random, 200);
+    default:
+        return 60;
+    }
+}
+
+static void
+modelled_put(struct modelled *modelled, struct yk_key key, const char *text)
+{
+    size_t size = value_size(modelled);
+    g_autofree uint8_t *value = g_malloc(size + 1);
+    memset(value, (int)yk_random_next(&modelled->random), size + 1);
+    enum yk_err result = put_slice(&modelled->bench, 0, key, yk_slice_of(value, size));
+    if (result == YK_OK) {
+        g_hash_table_replace(modelled->model, g_strdup(text), g_bytes_new(value, size));
+    } else {
+        g_assert_cmpint(result, ==, YK_ENOMEM);
+        g_assert_cmpuint(modelled->bench.budget.budget.size_max, !=, 0);
+    }
+    modelled_get(modelled, key, text);
+}
+
+static void
+modelled_step(struct modelled *modelled, bool shrinks)
+{
+    char text[300];
+    uint32_t number = (uint32_t)yk_random_below(&modelled->random, modelled->n_keys);
+    struct yk_key key = key_number(text, sizeof(text), number, 16);
+    if (number % 50 == 0) { /* a key that needs the long head */
+        memset(text, 'k', sizeof(text));
+        g_snprintf(text + 280, 20, "%u", number);
+        key = key_of(text, key.slot);
+    }
+    key.generation = number % 7 == 0 ? 3 : 0;
+    switch (yk_random_below(&modelled->random, 8)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        if (!shrinks) {
+            modelled_put(modelled, key, text);
+            break;
+        } /* fall through */
+    case 4:
+        drop(&modelled->bench, 0, key);
+        g_hash_table_remove(modelled->model, text);
+        break;
+    default:
+        modelled_get(modelled, key, text);
+        break;
+    }
+}
+
+/* Random calls in little memory: cleaning, splits, overflow and eviction all the time, and the
+ * bound goes down and up again. */
+static void
+test_churn(gconstpointer arg)
+{
+    static const uint64_t bounds[] = {0, 200000, YK_MIB, 8 * YK_MIB};
+    bool may_evict = GPOINTER_TO_UINT(arg) != 0;
+    for (uint32_t seed = 1; seed <= 8; seed++) {
+        uint64_t bound = bounds[seed % G_N_ELEMENTS(bounds)];
+        struct modelled modelled = {.random = {seed + (may_evict ? 100 : 0)},
+                                    .may_vanish = may_evict && bound != 0,
+                                    .n_keys = 20u << (seed % 8),
+                                    .value_max = seed % 2 == 0 ? 20000 : 1500};
+        modelled.model =
+            g_hash_table_new_full(g_str_hash, g_str_equal, g_free, (GDestroyNotify)g_bytes_unref);
+        bench_open(&modelled.bench, bound, 1, may_evict);
+        for (int i = 0; i < 20000; i++) {
+            if (bound != 0 && i % 4000 == 2000) {
+                g_assert_cmpint(
+                    yk_budget_set_max(&modelled.bench.budget, i % 8000 == 2000 ? bound / 3 : bound),
+                    ==, YK_OK);
+            }
+            modelled_step(&modelled, i / 3000 % 3 == 2);
+            if (i % 100 == 0 && !modelled.may_vanish) {
+                g_assert_cmpuint(count(&modelled.bench, 0), ==, g_hash_table_size(modelled.model));
+            }
+        }
+        g_hash_table_destroy(modelled.model);
+        bench_done(&modelled.bench);
+    }
+}
+
+/* No call looks at more than some items, though all memory is taken, dead items are many, and
+ * tables grow all the time. */
+static void
+test_bounded_work(gconstpointer arg)
+{
+    static const uint8_t value[120];
+    bool may_evict = GPOINTER_TO_UINT(arg) != 0;
+    struct yk_random random = {3};
+    struct bench bench;
+    char text[32];
+    uint64_t looked = 0, most = 0;
+    bench_open(&bench, may_evict ? 2 * YK_MIB : 0, 1, may_evict);
+    for (uint32_t i = 0; i < 100000; i++) {
+        struct yk_key key =
+            key_number(text, sizeof(text), (uint32_t)yk_random_below(&random, 30000), 16);
+        if (i % 5 == 0) {
+            drop(&bench, 0, key);
+        } else {
+            size_t size = 40 + yk_random_below(&random, 80);
+            g_assert_cmpint(put_slice(&bench, 0, key, yk_slice_of(value, size)), ==, YK_OK);
+        }
+        if (yk_random_below(&random, 2) == 0) {
+            GString *got = get(&bench, 0, key);
+            if (got != NULL) {
+                g_string_free(got, TRUE);
+            }
+        }
+        uint64_t now = figure(&bench, "items_looked_at");
+        most = MAX(most, now - looked);
+        looked = now;
+    }
+    g_assert_cmpuint(looked, >, 10000);
+    g_assert_cmpuint(most, <, 150);
+    bench_done(&bench);
+}
+
+/* What is deleted comes back to the budget by the deletions alone. */
+static void
+test_returned(void)
+{
+    static const uint8_t value[100];
+    enum { N = 40000 };
+    struct yk_random random = {3};
+    struct bench bench;
+    char text[32];
+    bench_open(&bench, 0, 1, false);
+    for (uint32_t i = 0; i < N; i++) {
+        g_assert_cmpint(put_slice(&bench, 0, key_number(text, sizeof(text), i, 16),
+                                  yk_slice_of(value, sizeof(value))),
+                        ==, YK_OK);
+    }
+    uint64_t full = figure(&bench, "memory_bytes");
+    for (uint32_t i = 0; i < N; i++) {
+        struct yk_key key = key_number(text, sizeof(text), i, 16);
+        if (yk_random_below(&random, 10) != 0) {
+            drop(&bench, 0, key);
+        }
+    }
+    uint64_t left = count(&bench, 0);
+    g_assert_cmpuint(figure(&bench, "memory_bytes"), <, full / 4);
+    for (uint32_t i = 0; i < N; i++) {
+        drop(&bench, 0, key_number(text, sizeof(text), i, 16));
+        left -= left > 0 && count(&bench, 0) == left - 1 ? 1 : 0;
+    }
+    g_assert_cmpuint(left, ==, 0);
+    g_assert_cmpuint(figure(&bench, "memory_bytes"), <, 150000);
+    bench_done(&bench);
+}
+
+/* What a filter above gave up: it was admitted, and is never applied. */
+static void
+test_given_up(void)
+{
+    static const uint8_t value[1000];
+    struct bench bench;
+    bench_open(&bench, YK_MIB, 1, true);
+    for (int round = 0; round < 100; round++) {
+        struct yk_change changes[20];
+        char keys[20][16];
+        for (uint32_t i = 0; i < 20; i++) {
+            g_snprintf(keys[i], sizeof(keys[i]), "%d.%u", round, i);
+            changes[i] = (struct yk_change){.key = key_of(keys[i], 0),
+                                            .kind = YK_CHANGE_PUT,
+                                            .value = yk_slice_of(value, 100 + 30 * i)};
+            g_assert_cmpint(bench.ops->admit(bench.lanes[0], &changes[i]), ==, YK_OK);
+        }
+        g_assert_cmpint(bench.ops->apply(bench.lanes[0], &changes[12], 8, NULL), ==, YK_OK);
+        for (uint32_t i = 0; i < 20; i++) {
+            GString *got = get(&bench, 0, changes[i].key);
+            g_assert_cmpint(got != NULL, ==, i >= 12);
+            if (got != NULL) {
+                g_assert_cmpuint(got->len, ==, 100 + 30 * i);
+                g_string_free(got, TRUE);
+            }
+        }
+        check_bounds(&bench);
+    }
+    bench_done(&bench);
+}
+
+/* A record over another of its size takes no room, and a scan under way sees it. */
+static void
+test_in_place(void)
+{
+    struct bench bench;
+    uint8_t data[64];
+    struct yk_cursor cursor = {sizeof(cursor), 0, sizeof(data), data};
+    struct collector collector = {.n_max = UINT32_MAX, .slot = UINT16_MAX};
+    bench_open(&bench, 0, 1, false);
+    collector.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (int i = 0; i < 1000; i++) {
+        g_autofree char *key = g_strdup_printf("%d", i);
+        g_assert_cmpint(put(&bench, key, "first"), ==, YK_OK);
+    }
+    uint64_t log = figure(&bench, "log_bytes"), live = figure(&bench, "bytes");
+    for (int round = 0; !scan_step(&bench, &collector, &cursor, 200, NULL); round++) {
+        for (int i = round % 7; i < 1000; i += 7) {
+            g_autofree char *key = g_strdup_printf("%d", i);
+            g_assert_cmpint(put(&bench, key, round % 2 == 0 ? "other" : "third"), ==, YK_OK);
+        }
+    }
+    g_assert_cmpuint(g_hash_table_size(collector.seen), ==, 1000);
+    g_assert_cmpuint(figure(&bench, "bytes"), ==, live);
+    g_assert_cmpuint(figure(&bench, "log_bytes"), ==, log);
+    g_hash_table_destroy(collector.seen);
+    bench_done(&bench);
+}
+
+/* Records larger than a lane's even part: they find room as soon as those who have more than theirs
+ * are called at all. */
+static void
+test_large(void)
+{
+    enum { LANES = 16, N = 500 };
+    static uint8_t value[1000 * 1000];
+    struct yk_random random = {1};
+    struct bench bench;
+    uint32_t n_refused = 0;
+    bench_open(&bench, 8 * YK_MIB, LANES, true);
+    for (uint32_t i = 0; i < N; i++) {
+        g_autofree char *text = g_strdup_printf("%u", i);
+        uint32_t lane = (uint32_t)yk_random_below(&random, LANES);
+        struct yk_key key = key_of(text, (uint16_t)lane);
+        enum yk_err result =
+            put_slice(&bench, lane, key, yk_slice_of(value, yk_random_below(&random, 1000000)));
+        for (uint32_t j = 0; result != YK_OK && j < LANES; j++) {
+            g_assert_cmpint(result, ==, YK_ENOMEM);
+            GString *got = get(&bench, j, key);
+            g_assert_null(got);
+        }
+        n_refused += result != YK_OK ? 1 : 0;
+        if (result != YK_OK) {
+            result = put_slice(&bench, lane, key, yk_slice_of(value, 1000));
+            g_assert_cmpint(result, ==, YK_OK); /* what is small always fits */
+        }
+        check_bounds(&bench);
+    }
+    g_test_message("%u of %u were refused", n_refused, (uint32_t)N);
+    g_assert_cmpuint(n_refused, <, N / 4);
+    bench_done(&bench);
+}
+
+/* A lane alone has all memory; when another comes, it gives back, by reads too. */
+static void
+test_give_back(void)
+{
+    static const uint8_t value[1000];
+    struct bench bench;
+    uint32_t n_refused = 0;
+    bench_open(&bench, 4 * YK_MIB, 4, true);
+    for (int i = 0; i < 8000; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        g_assert_cmpint(put_slice(&bench, 0, key_of(text, 0), yk_slice_of(value, 1000)), ==, YK_OK);
+    }
+    uint64_t alone = count(&bench, 0);
+    g_assert_cmpuint(alone, >, 3400);
+    for (int i = 0; i < 8000; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        n_refused += put_slice(&bench, 1, key_of(text, 1), yk_slice_of(value, 1000)) != YK_OK;
+        GString *got = get(&bench, 0, key_of("never", 0));
+        g_assert_null(got);
+    }
+    g_assert_cmpuint(n_refused, <, 50);         /* until the first is given back */
+    g_assert_cmpuint(count(&bench, 1), >, 850); /* its even part */
+    g_assert_cmpuint(count(&bench, 0), >, 850);
+    bench_done(&bench);
+}
+
+/* A host whose budget knows nothing of what lanes miss. */
+static void
+test_older_host(void)
+{
+    struct bench bench;
+    bench_open(&bench, 0, 0, false);
+    yk_budget_init(&bench.budget, YK_MIB);
+    bench.budget.budget.struct_size = offsetof(struct yk_budget, want);
+    bench.budget.budget.want = NULL;
+    bench.n_lanes = 2;
+    for (uint32_t i = 0; i < 2; i++) {
+        g_assert_cmpint(lane_open(&bench, i, true, &bench.lanes[i]), ==, YK_OK);
+    }
+    for (int i = 0; i < 20000; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        g_assert_cmpint(put_slice(&bench, (uint32_t)i % 2, key_of(text, (uint16_t)(i % 2)),
+                                  yk_slice_of("0123456789", 10)),
+                        ==, YK_OK);
+        check_bounds(&bench);
+    }
+    g_assert_cmpint(yk_budget_set_max(&bench.budget, YK_MIB / 2), ==, YK_OK);
+    for (int i = 0; i < 20000; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        (void)!put_slice(&bench, (uint32_t)i % 2, key_of(text, (uint16_t)(i % 2)),
+                         yk_slice_of("0123456789", 10));
+    }
+    check_bounds(&bench);
+    bench_done(&bench);
+}
+
+/* Keys of one XXH3-64: eight bytes of its secret cancel the next eight, whatever these are. They
+ * are found as fast as others, and a scan that was under way when they came misses nothing. */
+static void
+test_colliding(void)
+{
+    static const uint8_t secret[] = {0xb8, 0xfe, 0x6c, 0x39, 0x23, 0xa4, 0x4b, 0xbe};
+    enum { N = 5000, N_OTHERS = 500 };
+    uint8_t data[64], bytes[32] = {0};
+    struct bench bench;
+    struct yk_cursor cursor = {sizeof(cursor), 0, sizeof(data), data};
+    struct collector collector = {.n_max = UINT32_MAX, .slot = UINT16_MAX};
+    struct yk_key key = {.data = bytes, .size = sizeof(bytes)};
+    memcpy(bytes, secret, sizeof(secret));
+    key.hash = yk_hash(yk_slice_of(bytes, sizeof(bytes)));
+    bench_open(&bench, 0, 1, false);
+    collector.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (int i = 0; i < N_OTHERS; i++) {
+        g_autofree char *text = g_strdup_printf("%d", i);
+        g_assert_cmpint(put(&bench, text, text), ==, YK_OK);
+    }
+    for (uint64_t i = 0; i < N; i++) {
+        memcpy(bytes + 8, &i, sizeof(i));
+        g_assert_cmpuint(yk_hash(yk_slice_of(bytes, sizeof(bytes))), ==, key.hash);
+        g_assert_cmpint(put_slice(&bench, 0, key, yk_slice_of(&i, sizeof(i))), ==, YK_OK);
+        if (i % 10 == 0) {
+            (void)scan_step(&bench, &collector, &cursor, 30, NULL);
+        }
+    }
+    gint64 start = g_get_monotonic_time();
+    for (uint64_t i = 0; i < N; i++) {
+        memcpy(bytes + 8, &i, sizeof(i));
+        GString *got = get(&bench, 0, key);
+        g_assert_nonnull(got);
+        g_assert_cmpmem(got->str, got->len, &i, sizeof(i));
+        g_string_free(got, TRUE);
+    }
+    g_assert_cmpint(g_get_monotonic_time() - start, <, 5 * G_USEC_PER_SEC);
+    while (!scan_step(&bench, &collector, &cursor, 300, NULL)) {
+    }
+    for (int i = 0; i < N_OTHERS; i++) {
+        g_autofree char *text = g_strdup_printf("0.0.%d", i);
+        g_assert_true(g_hash_table_contains(collector.seen, text));
+        g_autofree char *other = g_strdup_printf("%d", i);
+        assert_value(&bench, key_of(other, 0), other);
+    }
+    g_hash_table_destroy(collector.seen);
+    bench_done(&bench);
+}
+
+/* Many slots, in many tables; each is counted and wiped alone. */
+static void
+test_wipe(void)
+{
+    struct bench bench;
+    char text[32];
+    uint64_t records;
+    bench_open(&bench, 64 * YK_MIB, 1, true);
+    for (uint32_t i = 0; i < 16000; i++) {
+        struct yk_key key = key_number(text, sizeof(text), i, 16);
+        key.generation = (uint16_t)(i / 16 % 3);
+        g_assert_cmpint(put_slice(&bench, 0, key, yk_slice_of("v", 1)), ==, YK_OK);
+    }
+    g_assert_cmpint(bench.ops->wipe_slot(bench.lanes[0], 5, 1), ==, YK_OK);
+    g_assert_cmpint(bench.ops->wipe_slot(bench.lanes[0], 6, 9), ==, YK_OK);
+    for (uint16_t slot = 0; slot < 16; slot++) {
+        g_assert_cmpint(bench.ops->count_slot(bench.lanes[0], slot, &records), ==, YK_OK);
+        g_assert_cmpuint(records, ==, slot == 5 ? 333 : slot == 6 ? 0 : 1000);
+    }
+    g_assert_cmpuint(count(&bench, 0), ==, 14333);
     bench_done(&bench);
 }
 
@@ -711,13 +1171,14 @@ test_alloc_open(void)
         heap.fails_in = 0;
         if (is_over) {
             g_assert_cmpint(result, ==, YK_OK);
-            g_assert_cmpuint(n, >, 3);
+            g_assert_cmpuint(n, >, 2);
             bench.lanes[0] = self;
             bench_done(&bench);
             break;
         }
-        g_assert_cmpint(result, ==, YK_ENOMEM);
-        bench.n_lanes = 0;
+        bench.n_lanes = result == YK_OK ? 1 : 0; /* it opens without what it only likes to have */
+        bench.lanes[0] = self;
+        g_assert_true(result == YK_OK || result == YK_ENOMEM);
         bench_done(&bench); /* nothing is held: memory, nor budget */
     }
 }
@@ -731,7 +1192,7 @@ test_alloc_put(void)
         struct bench bench;
         bool is_over;
         uint32_t n_failed = 0;
-        bench_open(&bench, YK_MIB, 1, true);
+        bench_open(&bench, YK_MIB, 1, false);
         heap.fails_in = n;
         for (int i = 0; i < 200; i++) {
             g_autofree char *key = g_strdup_printf("%d", i);
@@ -754,7 +1215,7 @@ test_alloc_put(void)
         }
         bench_done(&bench);
         if (is_over) {
-            g_assert_cmpuint(n, >, 200);
+            g_assert_cmpuint(n, >, 5);
             break;
         }
     }
@@ -817,6 +1278,19 @@ main(int argc, char **argv)
     g_test_add_func("/memory/lower/refuses", test_lower_refuses);
     g_test_add_func("/memory/too-small", test_too_small);
     g_test_add_func("/memory/hint", test_hint);
+    g_test_add_func("/memory/overhead", test_overhead);
+    g_test_add_data_func("/memory/churn/keeps", GUINT_TO_POINTER(0), test_churn);
+    g_test_add_data_func("/memory/churn/evicts", GUINT_TO_POINTER(1), test_churn);
+    g_test_add_data_func("/memory/bounded-work/keeps", GUINT_TO_POINTER(0), test_bounded_work);
+    g_test_add_data_func("/memory/bounded-work/evicts", GUINT_TO_POINTER(1), test_bounded_work);
+    g_test_add_func("/memory/returned", test_returned);
+    g_test_add_func("/memory/given-up", test_given_up);
+    g_test_add_func("/memory/in-place", test_in_place);
+    g_test_add_func("/memory/large", test_large);
+    g_test_add_func("/memory/give-back", test_give_back);
+    g_test_add_func("/memory/older-host", test_older_host);
+    g_test_add_func("/memory/wipe", test_wipe);
+    g_test_add_func("/memory/colliding", test_colliding);
     g_test_add_func("/memory/alloc/open", test_alloc_open);
     g_test_add_func("/memory/alloc/put", test_alloc_put);
     return g_test_run();

@@ -764,7 +764,21 @@ test_budget(void)
     g_assert_cmpint(yk_budget_set_max(&shared, UINT64_MAX), ==, YK_OK);
     g_assert_false(budget->take(budget, UINT64_MAX - 98));
     g_assert_true(budget->take(budget, UINT64_MAX - 99));
+    yk_budget_init(&shared, 1000);
+    g_assert_true(budget->take(budget, 900));
+    g_assert_cmpuint(budget->missing(budget), ==, 0);
+    budget->want(budget, 130);
+    budget->want(budget, 120); /* the most counts */
+    g_assert_cmpuint(budget->missing(budget), ==, 30);
+    g_assert_true(budget->take(budget, 50)); /* it is for the engines to heed it */
+    g_assert_cmpuint(budget->missing(budget), ==, 80);
+    budget->want(budget, 5000);
+    g_assert_cmpuint(budget->missing(budget), ==, 200); /* a quarter of the whole at most */
+    g_assert_cmpint(yk_budget_set_max(&shared, 800), ==, YK_OK);
+    g_assert_cmpuint(budget->missing(budget), ==, 350);
     yk_budget_init(&shared, 0);
+    budget->want(budget, 5000);
+    g_assert_cmpuint(budget->missing(budget), ==, 0);
     g_assert_true(budget->take(budget, UINT64_MAX / 2));
     g_assert_cmpint(yk_budget_set_max(&shared, 100), ==, YK_EINVALID);
     g_assert_cmpuint(yk_budget_max(&shared), ==, 0);
