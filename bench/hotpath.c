@@ -24,7 +24,7 @@ enum { CONNECTIONS_MAX = 64, SLICES_MAX = 64, BATCHES = 8192, MS_OF_START = 1700
 
 static int n_keys = 100000, n_requests = 200000, n_connections = 50, pipeline = 1;
 static int value_size = 100, n_multi = 1;
-static char *verb, *backend;
+static char *verb, *backend, *filters;
 
 static const GOptionEntry entries[] = {
     {"keys", 0, 0, G_OPTION_ARG_INT, &n_keys, "how many there are (100000)", "N"},
@@ -35,6 +35,7 @@ static const GOptionEntry entries[] = {
     {"multi-get", 0, 0, G_OPTION_ARG_INT, &n_multi, "keys in each get (1)", "N"},
     {"verb", 0, 0, G_OPTION_ARG_STRING, &verb, "get or set (get)", "VERB"},
     {"backend", 0, 0, G_OPTION_ARG_STRING, &backend, "memory", "NAME"},
+    {"filters", 0, 0, G_OPTION_ARG_STRING, &filters, "over the backend (none)", "NAME,..."},
     {NULL},
 };
 
@@ -108,10 +109,11 @@ static void
 open_node(struct hotpath *path, const struct yk_world *world)
 {
     char error[YK_ERROR_SIZE];
-    g_autofree char *text = g_strdup_printf("[bucket default]\nbackend = %s\ndurability = memory\n"
-                                            "[frontend memcached]\nlisten = 127.0.0.1:11211\n"
-                                            "[node a]\nworkers = 1\n",
-                                            backend != NULL ? backend : "memory");
+    g_autofree char *text =
+        g_strdup_printf("[bucket default]\nbackend = %s\nfilters = %s\ndurability = memory\n"
+                        "[frontend memcached]\nlisten = 127.0.0.1:11211\n"
+                        "[node a]\nworkers = 1\n",
+                        backend != NULL ? backend : "memory", filters != NULL ? filters : "");
     struct yk_config_source source = {.file = "hotpath",
                                       .text = text,
                                       .size = strlen(text),

@@ -52,6 +52,13 @@ json_number(GString *json, const char *key, uint64_t number)
 }
 
 void
+json_raw(GString *json, const char *key, const char *raw)
+{
+    put_key(json, key);
+    g_string_append(json, raw);
+}
+
+void
 json_bool(GString *json, const char *key, bool is_true)
 {
     put_key(json, key);

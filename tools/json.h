@@ -13,6 +13,8 @@
  * text NULL: null. */
 void json_text(GString *json, const char *key, const char *text);
 void json_number(GString *json, const char *key, uint64_t number);
+/* raw: JSON as it is, such as a number that was formatted elsewhere. */
+void json_raw(GString *json, const char *key, const char *raw);
 void json_bool(GString *json, const char *key, bool is_true);
 /* bracket: '{' or '['. key NULL: an element of an array. */
 void json_open(GString *json, const char *key, char bracket);

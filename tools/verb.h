@@ -21,6 +21,7 @@ struct verb {
 extern const struct verb verb_plugins;
 extern const struct verb verb_config;
 extern const struct verb verb_kit;
+extern const struct verb verb_bench;
 
 /* Reads the options of a verb into entries' variables and takes them out of argv, --help included:
  * it prints and ends the program. The first n_arguments_max arguments may remain, as argv[1] and

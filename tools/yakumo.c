@@ -21,8 +21,8 @@ static const struct verb verb_help = {"help", "say what can be typed", run_help}
 static const struct verb verb_version = {"version", "print the version and the plugin ABI",
                                          run_version};
 
-static const struct verb *const verbs[] = {&verb_plugins, &verb_config, &verb_kit, &verb_help,
-                                           &verb_version};
+static const struct verb *const verbs[] = {&verb_plugins, &verb_config, &verb_kit,
+                                           &verb_bench,   &verb_help,   &verb_version};
 
 static void
 print_help(FILE *to)

@@ -124,7 +124,9 @@ get_one(struct memory *memory, const struct yk_key *key, uint64_t hash, uint32_t
     answer(log_item(&memory->log, entry.bucket->refs[entry.index]), now_s, index, fn, arg);
 }
 
-static void
+/* gcc takes a function that does nothing but prefetch for one without effect, and drops its calls:
+ * so these two must be inlined. */
+__attribute__((always_inline)) static inline void
 prefetch_home(const struct memory *memory, const struct yk_key *key, uint64_t hash)
 {
     const struct table *table = table_of(&memory->tables, key->slot);
@@ -134,7 +136,7 @@ prefetch_home(const struct memory *memory, const struct yk_key *key, uint64_t ha
 }
 
 /* The first entry with the key's tag is almost always the key's own. */
-static void
+__attribute__((always_inline)) static inline void
 prefetch_item(const struct memory *memory, const struct yk_key *key, uint64_t hash)
 {
     const struct table *table = table_of(&memory->tables, key->slot);

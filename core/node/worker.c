@@ -108,6 +108,17 @@ router_facts(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg)
     worker->config.facts(worker->config.facts_arg, topic, fn, fn_arg);
 }
 
+static struct yk_buffer *
+copy_value(struct yk_op *op, struct yk_slice value)
+{
+    if (op->room == NULL || value.size > op->room->size) {
+        return yk_buffer_new_copy(value);
+    }
+    memcpy(op->room->data, value.data, value.size);
+    yk_buffer_ref(op->room);
+    return op->room;
+}
+
 /* Puts the answer into an op that goes back to another worker. */
 static void
 keep_reply(struct yk_op *op, const struct yk_reply *reply)
@@ -126,13 +137,13 @@ keep_reply(struct yk_op *op, const struct yk_reply *reply)
         yk_buffer_ref(reply->value_buffer);
         return;
     }
-    struct yk_buffer *buffer = yk_buffer_new_copy(reply->value);
+    struct yk_buffer *buffer = copy_value(op, reply->value);
     if (buffer == NULL) {
         op->reply = (struct yk_reply){.struct_size = sizeof(op->reply), .result = YK_ENOMEM};
         return;
     }
     op->reply.value_buffer = buffer;
-    op->reply.value = yk_slice_of(buffer->data, buffer->size);
+    op->reply.value = yk_slice_of(buffer->data, reply->value.size);
 }
 
 static bool

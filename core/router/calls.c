@@ -6,7 +6,7 @@
 #include "core/base/buffer.h"
 #include "core/router/session.h"
 
-enum { FREE_CALLS_MAX = 4096 };
+enum { FREE_CALLS_MAX = 4096, ROOM_SIZE = 1024 };
 
 struct call *
 call_new(struct yk_session *session)
@@ -18,7 +18,8 @@ call_new(struct yk_session *session)
         router->n_free_calls--;
         /* Not the reply, a quarter of it: it is written whole before it is read. */
         memset(call, 0, offsetof(struct yk_op, reply));
-        memset((uint8_t *)call + sizeof(call->op), 0, sizeof(*call) - sizeof(call->op));
+        memset((uint8_t *)call + sizeof(call->op), 0,
+               offsetof(struct call, room) - sizeof(call->op));
     } else {
         call = calloc(1, sizeof(*call));
         if (call == NULL) {
@@ -29,6 +30,29 @@ call_new(struct yk_session *session)
     call->op.request.struct_size = sizeof(call->op.request);
     call->op.origin = (uint16_t)router->config.worker;
     return call;
+}
+
+void
+call_lend_room(struct call *call)
+{
+    if (call->op.kept_max > ROOM_SIZE) {
+        return;
+    }
+    if (call->room != NULL && __atomic_load_n(&call->room->n_refs, __ATOMIC_ACQUIRE) != 1) {
+        yk_buffer_unref(call->room);
+        call->room = NULL;
+    }
+    if (call->room == NULL) {
+        call->room = yk_buffer_new(ROOM_SIZE);
+    }
+    call->op.room = call->room;
+}
+
+void
+call_destroy(struct call *call)
+{
+    yk_buffer_unref(call->room);
+    free(call);
 }
 
 static void
@@ -52,7 +76,7 @@ call_free(struct yk_router *router, struct call *call)
         call_release(call);
     }
     if (router->n_free_calls >= FREE_CALLS_MAX) {
-        free(call);
+        call_destroy(call);
         return;
     }
     call->next = router->free_calls;

@@ -34,7 +34,7 @@ yk_router_free(struct yk_router *router)
     while (router->free_calls != NULL) {
         struct call *call = router->free_calls;
         router->free_calls = call->next;
-        free(call);
+        call_destroy(call);
     }
     yk_output_pool_done(&router->blocks);
     free(router->timers);

@@ -46,6 +46,9 @@ struct call {
     struct yk_buffer *stash; /* bytes of the answer, where they had to be copied */
     struct memory_piece *memory; /* from inbox->alloc */
     struct parts *parts;
+    /* Kept from one use of the call to the next: what an answer of another worker is copied to, so
+     * that no worker frees what another allocated. */
+    struct yk_buffer *room;
 };
 
 struct yk_session {
@@ -112,13 +115,15 @@ struct yk_router {
 };
 
 /* calls.c */
+void call_lend_room(struct call *call); /* for an answer of op.kept_max bytes, if that is little */
+void call_destroy(struct call *call);
 struct call *call_new(struct yk_session *session);
 void call_free(struct yk_router *router, struct call *call);
 bool call_pin(struct call *call); /* its bytes into memory of its own; false: no memory */
 
 /* input.c */
 void session_feed(struct yk_session *session);
-bool session_refeed(struct yk_session *session); /* false: there was no need, or no room */
+bool session_refeed(struct yk_session *session);        /* false: there was no need, or no room */
 void session_release_input(struct yk_session *session); /* at the end of a turn */
 
 /* start.c */

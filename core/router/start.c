@@ -107,6 +107,9 @@ take_place(struct call *call)
     call->charge = charge_of(call);
     call->op.kept_max = call->charge;
     session->charged += call->charge;
+    if (call->op.executor != session->router->config.worker && yk_op_is_read(&call->op)) {
+        call_lend_room(call);
+    }
 }
 
 static void

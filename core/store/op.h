@@ -39,7 +39,8 @@ struct yk_op {
     uint64_t kept_max; /* then: the value may have this many bytes; above, result EBUSY with number
                           = size */
 
-    void *pinned; /* YK_PIN_ROOM, key, value, note; free(). NULL: they point elsewhere */
+    struct yk_buffer *room; /* of the origin, for an answer's value up to its size, or NULL */
+    void *pinned;           /* YK_PIN_ROOM, key, value, note; free(). NULL: they point elsewhere */
 
     /* The lane's. */
     struct yk_overlay_entry *entry;
