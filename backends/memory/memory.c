@@ -148,6 +148,7 @@ prefetch_item(const struct memory *memory, const struct yk_key *key, uint64_t ha
                 (const char *)log_item(&memory->log, home->refs[__builtin_ctz(mask)]);
             __builtin_prefetch(item);
             __builtin_prefetch(item + 64);
+            __builtin_prefetch(item + 128);
         }
     }
 }

@@ -92,7 +92,13 @@ uint64_t table_hash_item(const struct tables *tables, const struct item *item);
 static inline struct table *
 table_of(const struct tables *tables, uint16_t slot)
 {
-    uint32_t index = slot < tables->n_slots ? slot / tables->n_lanes : tables->n_tables - 1;
+    uint32_t index = tables->n_tables - 1;
+    if (slot < tables->n_slots) {
+        /* The number of lanes is almost always a power of two, and a division dear. */
+        index = (tables->n_lanes & (tables->n_lanes - 1)) == 0
+                    ? (uint32_t)slot >> __builtin_ctz(tables->n_lanes)
+                    : slot / tables->n_lanes;
+    }
     return &tables->tables[index];
 }
 
