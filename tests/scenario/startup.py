@@ -313,9 +313,33 @@ def a_dump_shows_overrides():
     matches(out, "^memory_max = 65M$")
 
 
+# -- The loop's engine. --
+
+def loop_engine(*before, io):
+    """What the node says that its loop runs on."""
+    node = Node(options=[f"node.io={io}"], before=before)
+    node.client().is_served()
+    found = re.search(r" io=(\S+)", node.log())[1]
+    node.stop()
+    return found
+
+
+def the_loop_is_chosen():
+    equal(loop_engine(io="epoll"), "epoll", "the loop with io = epoll")
+    assert loop_engine(io="auto") in ("epoll", "io_uring")
+
+
+def io_uring_may_be_forbidden():
+    before = ["/usr/bin/python3", os.path.join(yakumo.SRCDIR, "tests", "lib", "without_io_uring.py")]
+    equal(loop_engine(*before, io="auto"), "epoll", "the loop where io_uring is forbidden")
+    line = refused(*options(made_folder(), "node.io=io_uring"), before=before)
+    matches(line, r"cannot set up the event loop with io = io_uring: .*; set io = auto")
+
+
 yakumo.run(a_read_only_data_folder, a_data_folder_below_a_file, a_data_folder_that_is_a_file,
            a_folder_of_another_format, a_damaged_state_file, a_folder_with_foreign_files, other_lanes,
            a_second_process_on_a_folder, a_port_in_use, two_nodes_on_one_port, a_port_that_is_free_again,
            an_unknown_plugin, config_errors_have_file_and_line, a_config_that_is_not_there,
            two_nodes_and_none_chosen, bad_overrides, wrong_usage, check_config_touches_nothing,
-           examples_are_good, the_config_in_the_readme_is_good, the_store_example_is_good, a_dump_can_be_read_again, a_dump_shows_overrides)
+           examples_are_good, the_config_in_the_readme_is_good, the_store_example_is_good,
+           a_dump_can_be_read_again, a_dump_shows_overrides, the_loop_is_chosen, io_uring_may_be_forbidden)
