@@ -36,14 +36,13 @@ struct call {
     struct yk_session *session;
     const struct yk_bucket *bucket;
     enum call_state state;
-    bool must_repeat;        /* its read is older than one before it, which is done again */
-    bool is_barrier;         /* starts alone; known when it is prepared */
-    bool is_direct;          /* its worker is this one, which executes such ops in their order */
-    bool is_prepared;        /* filters have seen it, op has hash, slot, lane and worker */
-    uint64_t bytes;          /* of key and value, when it was submitted */
-    uint64_t value_size;     /* of the answer, where one was too large to be copied */
-    uint64_t charge;         /* bytes set aside for the answer, session->charged holds them */
-    struct yk_buffer *stash; /* bytes of the answer, where they had to be copied */
+    bool must_repeat;            /* its read is older than one before it, which is done again */
+    bool is_barrier;             /* starts alone; known when it is prepared */
+    bool is_prepared;            /* filters have seen it, op has hash, slot, lane and worker */
+    uint64_t bytes;              /* of key and value, when it was submitted */
+    uint64_t value_size;         /* of the answer, where one was too large to be copied */
+    uint64_t charge;             /* bytes set aside for the answer, session->charged holds them */
+    struct yk_buffer *stash;     /* bytes of the answer, where they had to be copied */
     struct memory_piece *memory; /* from inbox->alloc */
     struct parts *parts;
     /* Kept from one use of the call to the next: what an answer of another worker is copied to, so

@@ -57,7 +57,7 @@ may_start(const struct call *call)
     if (call->is_barrier) {
         return false;
     }
-    if (call->is_direct || !yk_op_has_key(&call->op)) {
+    if (!yk_op_has_key(&call->op)) {
         return true;
     }
     if (test_mask(session->writing, call->op.hash) ||
@@ -80,7 +80,6 @@ locate(struct call *call)
     op->bucket_index = (uint16_t)call->bucket->index;
     op->executor = (uint16_t)yk_ring_worker(ring, op->lane);
     op->is_kept = call->bucket->keeps_answers || op->executor != router->config.worker;
-    call->is_direct = call->bucket->is_direct && !op->is_kept;
 }
 
 static enum yk_err
@@ -104,6 +103,9 @@ take_place(struct call *call)
 {
     struct yk_session *session = call->session;
     set_mask(yk_op_is_write(&call->op) ? session->writing : session->reading, call->op.hash);
+    if (!call->op.is_kept) {
+        return;
+    }
     call->charge = charge_of(call);
     call->op.kept_max = call->charge;
     session->charged += call->charge;
@@ -126,9 +128,7 @@ start_key(struct call *call)
         call_fail(call, YK_ENOMEM, NULL);
         return;
     }
-    if (!call->is_direct) {
-        take_place(call);
-    }
+    take_place(call);
     session->router->config.sink.execute(session->router->config.sink.arg, &call->op);
 }
 

@@ -95,6 +95,41 @@ def many_clients_that_do_not_read():
         eventually(lambda: client.stats()["curr_connections"] == "1", what="the end of the others")
 
 
+def check_order_behind_a_full_output(node):
+    """A read that has no room is done later; what changes its key behind it still comes after it."""
+    client = node.client()
+    big = b"b" * 700000
+    keys = [b"k%d" % i for i in range(8)]
+    client.set(b"big", big)
+    for key in keys:
+        client.set(key, b"old")
+
+    def expect(found, key, what):
+        got = client.values()
+        equal({name: value for name, (value, _, _) in got.items()}, found, f"{key}: {what}")
+
+    client.send(b"get big\r\n" * 3 +
+                b"".join(b"get %b\r\nset %b 0 0 3\r\nnew\r\nget %b\r\ndelete %b\r\nget %b\r\n" % ((key,) * 5)
+                         for key in keys))
+    time.sleep(0.2)
+    for _ in range(3):
+        expect({b"big": big}, b"big", "a large value")
+    for key in keys:
+        expect({key: b"old"}, key, "before the set")
+        equal(client.line(), b"STORED", "set")
+        expect({key: b"new"}, key, "after the set")
+        equal(client.line(), b"DELETED", "delete")
+        expect({}, key, "after the deletion")
+
+
+def the_order_behind_a_full_output():
+    check_order_behind_a_full_output(Node(options=["node.workers=1"]))
+
+
+def the_order_behind_a_full_output_of_two_workers():
+    check_order_behind_a_full_output(Node(options=["node.workers=2"]))
+
+
 def a_client_that_does_not_read_goes_away():
     node = Node()
     store_blocks(node)
@@ -266,6 +301,7 @@ def an_idle_connection_is_closed():
 
 yakumo.run(a_client_that_does_not_read, a_client_that_does_not_read_on_two_workers,
            a_client_that_does_not_read_from_a_slow_engine, many_clients_that_do_not_read,
+           the_order_behind_a_full_output, the_order_behind_a_full_output_of_two_workers,
            a_client_that_does_not_read_goes_away, a_pipeline_of_100000_commands,
            pipelines_of_many_clients, a_writer_byte_by_byte, a_reader_byte_by_byte,
            a_large_value_in_small_pieces, max_connections,
