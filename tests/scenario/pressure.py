@@ -289,6 +289,28 @@ def a_thousand_connections_at_once():
         eventually(lambda: client.stats()["curr_connections"] == "1", what="the end of the others")
 
 
+def ten_thousand_idle_connections():
+    """They cost little, and are all served when they speak."""
+    node = Node(options=["node.max_connections=10100", "node.workers=1"])
+    n = 10000 // (10 if yakumo.SLOW > 1 else 1)
+    yakumo.raise_descriptors(n + 100)
+    active = node.client()
+    active.set(b"k", b"v")
+    before = node.rss()
+    clients = [node.client() for _ in range(n)]
+    for _ in range(100):
+        equal(active.get(b"k"), b"v")
+    if yakumo.SLOW == 1:
+        each = (node.rss() - before) / n
+        assert each < 4096, f"{each:.0f} bytes for each idle connection"
+    for client in clients:
+        client.send(b"get k\r\n")
+    for client in clients:
+        equal(client.bytes(len(b"VALUE k 0 1\r\nv\r\nEND\r\n")), b"VALUE k 0 1\r\nv\r\nEND\r\n")
+        client.close()
+    eventually(lambda: active.stats()["curr_connections"] == "1", what="the end of the others")
+
+
 def an_idle_connection_is_closed():
     node = Node(options=["frontend.memcached.idle_timeout=1s"])
     start = time.monotonic()
@@ -306,4 +328,4 @@ yakumo.run(a_client_that_does_not_read, a_client_that_does_not_read_on_two_worke
            pipelines_of_many_clients, a_writer_byte_by_byte, a_reader_byte_by_byte,
            a_large_value_in_small_pieces, max_connections,
            thousands_of_connections_opened_and_dropped, a_thousand_connections_at_once,
-           an_idle_connection_is_closed)
+           ten_thousand_idle_connections, an_idle_connection_is_closed)
