@@ -5,6 +5,8 @@
 
 #include "tools/bench/run.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,8 +19,8 @@ static atomic_bool stop; /* the run ends early: one, for the signal's sake */
 
 struct run {
     const struct bench_plan *plan;
-    GMutex mutex;
-    GCond has_arrived, goes_on;
+    pthread_mutex_t mutex;
+    pthread_cond_t has_arrived, goes_on;
     uint32_t n_arrived;  /* threads that wait for the next phase */
     uint32_t generation; /* rises with each phase */
     enum bench_phase phase;
@@ -47,28 +49,40 @@ on_interrupt(int number)
 static void
 run_fail(struct run *run, const char *error)
 {
-    g_mutex_lock(&run->mutex);
+    pthread_mutex_lock(&run->mutex);
     if (!run->has_failed) {
         run->has_failed = true;
         g_strlcpy(run->error, error, sizeof(run->error));
     }
-    g_mutex_unlock(&run->mutex);
+    pthread_mutex_unlock(&run->mutex);
     atomic_store(&stop, true);
+}
+
+static void
+init_meeting(struct run *run)
+{
+    pthread_condattr_t clock;
+    pthread_condattr_init(&clock);
+    pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
+    pthread_mutex_init(&run->mutex, NULL);
+    pthread_cond_init(&run->has_arrived, &clock);
+    pthread_cond_init(&run->goes_on, NULL);
+    pthread_condattr_destroy(&clock);
 }
 
 /* A thread is done with its phase: what comes next? */
 static enum bench_phase
 arrive(struct run *run)
 {
-    g_mutex_lock(&run->mutex);
+    pthread_mutex_lock(&run->mutex);
     uint32_t generation = run->generation;
     run->n_arrived++;
-    g_cond_signal(&run->has_arrived);
+    pthread_cond_signal(&run->has_arrived);
     while (run->generation == generation) {
-        g_cond_wait(&run->goes_on, &run->mutex);
+        pthread_cond_wait(&run->goes_on, &run->mutex);
     }
     enum bench_phase phase = run->phase;
-    g_mutex_unlock(&run->mutex);
+    pthread_mutex_unlock(&run->mutex);
     return phase;
 }
 
@@ -126,27 +140,29 @@ wipe_progress(struct run *run)
 static void
 gather(struct run *run)
 {
-    g_mutex_lock(&run->mutex);
-    int64_t until_us = g_get_monotonic_time() + G_USEC_PER_SEC;
+    pthread_mutex_lock(&run->mutex);
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec++;
     while (run->n_arrived < run->plan->n_threads) {
-        if (!g_cond_wait_until(&run->has_arrived, &run->mutex, until_us)) {
+        if (pthread_cond_timedwait(&run->has_arrived, &run->mutex, &until) == ETIMEDOUT) {
             show_progress(run);
-            until_us += G_USEC_PER_SEC;
+            until.tv_sec++;
         }
     }
-    g_mutex_unlock(&run->mutex);
+    pthread_mutex_unlock(&run->mutex);
     wipe_progress(run);
 }
 
 static void
 go_on(struct run *run, enum bench_phase phase)
 {
-    g_mutex_lock(&run->mutex);
+    pthread_mutex_lock(&run->mutex);
     run->n_arrived = 0;
     run->generation++;
     run->phase = phase;
-    g_cond_broadcast(&run->goes_on);
-    g_mutex_unlock(&run->mutex);
+    pthread_cond_broadcast(&run->goes_on);
+    pthread_mutex_unlock(&run->mutex);
 }
 
 static void
@@ -228,9 +244,7 @@ bool
 bench_run(const struct bench_plan *plan, struct bench_report *report, char error[BENCH_ERROR_SIZE])
 {
     struct run run = {.plan = plan, .shown_us = g_get_monotonic_time()};
-    g_mutex_init(&run.mutex);
-    g_cond_init(&run.has_arrived);
-    g_cond_init(&run.goes_on);
+    init_meeting(&run);
     struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
     sigaction(SIGINT, &action, NULL);
     memset(report, 0, sizeof(*report));
@@ -251,8 +265,8 @@ bench_run(const struct bench_plan *plan, struct bench_report *report, char error
     g_free(run.runners);
     g_strlcpy(error, run.error, BENCH_ERROR_SIZE);
     report->is_interrupted = atomic_load(&stop) && !run.has_failed;
-    g_mutex_clear(&run.mutex);
-    g_cond_clear(&run.has_arrived);
-    g_cond_clear(&run.goes_on);
+    pthread_mutex_destroy(&run.mutex);
+    pthread_cond_destroy(&run.has_arrived);
+    pthread_cond_destroy(&run.goes_on);
     return !run.has_failed;
 }
