@@ -560,7 +560,7 @@ def read_tables(path):
 
 def write_tables(path, tables):
     text = HEAD
-    for name in ("machine", *TABLES):
+    for name in ("machine", *TABLES, "notes"):  # the notes are written by hand
         if name in tables:
             text += f"\n<!-- {name} -->\n{tables[name]}<!-- end -->\n"
     with open(path + "-t", "w", encoding="utf-8") as file:
