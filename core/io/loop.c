@@ -39,6 +39,15 @@ yk_loop_open(enum yk_io_engine engine, const struct yk_loop_handler *handler,
     return YK_OK;
 }
 
+struct yk_loop *
+yk_loop_give_up(struct yk_loop *loop)
+{
+    int error = errno;
+    loop->engine->close(loop);
+    errno = error;
+    return NULL;
+}
+
 void
 yk_loop_close(struct yk_loop *loop)
 {
@@ -50,7 +59,9 @@ yk_loop_close(struct yk_loop *loop)
 void
 yk_loop_start(struct yk_loop *loop)
 {
-    loop->engine->start(loop);
+    if (loop->engine->start != NULL) {
+        loop->engine->start(loop);
+    }
 }
 
 const char *

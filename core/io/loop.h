@@ -41,7 +41,7 @@ struct yk_loop_handler {
 };
 
 /* AUTO: io_uring where the system lets us, else epoll. On failure errno says why. The fds of
- * listeners and connections are not to be O_NONBLOCK. */
+ * connections are not to be O_NONBLOCK. */
 enum yk_err yk_loop_open(enum yk_io_engine engine, const struct yk_loop_handler *handler,
                          struct yk_loop **ret_loop) YK_MUST_CHECK;
 void yk_loop_close(struct yk_loop *loop);               /* takes NULL */

@@ -9,7 +9,7 @@
 struct yk_loop_engine {
     const char *name;
     void (*close)(struct yk_loop *loop);
-    void (*start)(struct yk_loop *loop);
+    void (*start)(struct yk_loop *loop); /* NULL: nothing to do */
     /* The engine's part of yk_loop_listen; loop->is_listening has the new state. */
     void (*listen)(struct yk_loop *loop);
     enum yk_err (*add)(struct yk_loop *loop, struct yk_loop_conn *conn);
@@ -18,7 +18,7 @@ struct yk_loop_engine {
     void (*send)(struct yk_loop *loop, struct yk_loop_conn *conn, const struct yk_slice *slices,
                  size_t n);
     void (*wait)(struct yk_loop *loop, int timeout_ms);
-    void (*wake)(struct yk_loop *loop, struct yk_loop *from);
+    void (*wake)(struct yk_loop *loop, struct yk_loop *from); /* NULL: by wake_fd */
 };
 
 struct yk_loop_listener {
@@ -40,6 +40,8 @@ struct yk_loop {
 /* On failure errno says why. */
 struct yk_loop *yk_loop_open_epoll(void);
 struct yk_loop *yk_loop_open_uring(void);
+/* Closes what could be opened of it and keeps errno; returns NULL. */
+struct yk_loop *yk_loop_give_up(struct yk_loop *loop);
 
 /* Accepting on the listener failed. True: for want of descriptors or memory, so that all rest. */
 bool yk_loop_rest(struct yk_loop *loop, const struct yk_loop_listener *listener, int error);

@@ -47,12 +47,6 @@ loop_close(struct yk_loop *loop)
 }
 
 static void
-loop_start(struct yk_loop *loop)
-{
-    (void)loop;
-}
-
-static void
 loop_listen(struct yk_loop *loop)
 {
     for (uint32_t i = 0; i < loop->n_listeners; i++) {
@@ -206,7 +200,6 @@ loop_wait(struct yk_loop *loop, int timeout_ms)
 
 static const struct yk_loop_engine engine = {.name = "epoll",
                                              .close = loop_close,
-                                             .start = loop_start,
                                              .listen = loop_listen,
                                              .add = loop_add,
                                              .remove = loop_remove,
@@ -228,10 +221,7 @@ yk_loop_open_epoll(void)
     struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = loop}};
     if (loop->epoll_fd < 0 || loop->loop.wake_fd < 0 || loop->buffers == NULL ||
         epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->loop.wake_fd, &event) < 0) {
-        int error = errno;
-        loop_close(&loop->loop);
-        errno = error;
-        return NULL;
+        return yk_loop_give_up(&loop->loop);
     }
     return &loop->loop;
 }

@@ -518,10 +518,7 @@ yk_loop_open_uring(void)
     uring->ring.ring_fd = -1;
     uring->loop.wake_fd = eventfd(0, EFD_CLOEXEC);
     if (uring->loop.wake_fd < 0 || !make_ring(uring) || !make_buffers(uring)) {
-        int error = errno;
-        loop_close(&uring->loop);
-        errno = error;
-        return NULL;
+        return yk_loop_give_up(&uring->loop);
     }
     return &uring->loop;
 }

@@ -85,6 +85,12 @@ step(struct thread *thread, const struct yk_event *event)
     yk_worker_step(thread->worker, event);
 }
 
+static void
+step_turn(struct thread *thread)
+{
+    step(thread, &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = now_ms(thread)});
+}
+
 /* Connections */
 
 static void
@@ -256,7 +262,7 @@ received(void *arg, struct yk_loop_conn *loop_conn, const uint8_t *bytes, size_t
     step(thread, &event);
     touch(conn);
     if (yk_worker_has_batch(thread->worker)) {
-        step(thread, &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = now_ms(thread)});
+        step_turn(thread);
     }
 }
 
@@ -441,7 +447,7 @@ static void
 take_turn(struct thread *thread)
 {
     (void)take_mail(thread);
-    step(thread, &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = now_ms(thread)});
+    step_turn(thread);
     take_effects(thread);
     settle_touched(thread);
 }

@@ -45,8 +45,8 @@ read_old(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
     struct reading reading = {lane, op};
     struct yk_key key = lane_key(lane, op);
-    if ((op->request.flags & YK_REQUEST_HINT) != 0) {
-        lane_take_hint(lane, op, &key);
+    if ((op->request.flags & YK_REQUEST_HINT) != 0 && !lane_recalls(lane, op)) {
+        yk_op_ask_engine(op, lane->config.stack, &key);
     }
     enum yk_err result = yk_stack_get(lane->config.stack, &key, 1, got, &reading, &job->call);
     if (reading.op != NULL) {

@@ -109,22 +109,30 @@ is_read_again(const struct yk_job *job, uint32_t index)
     return false;
 }
 
+void
+yk_op_ask_engine(struct yk_op *op, struct yk_stack *stack, const struct yk_key *key)
+{
+    struct yk_hint hint = {.struct_size = sizeof(hint)};
+    if (yk_stack_hint(stack, key, &hint) == YK_OK) {
+        op->was_hit = hint.was_hit != 0;
+        op->last_access_ms = hint.last_access_ms;
+    }
+}
+
 /* Before the reads, which the engine notes. An earlier read of the batch counts as one before. */
 static void
 ask_hints(struct yk_job *job)
 {
     for (uint32_t i = 0; i < job->n_gets; i++) {
         struct yk_op *op = job->gets[i];
-        struct yk_hint hint = {.struct_size = sizeof(hint)};
         if ((op->request.flags & YK_REQUEST_HINT) == 0) {
             continue;
         }
         if (is_read_again(job, i)) {
             op->was_hit = true;
             op->last_access_ms = job->now_ms;
-        } else if (job->asks_engine && yk_stack_hint(job->stack, &job->keys[i], &hint) == YK_OK) {
-            op->was_hit = hint.was_hit != 0;
-            op->last_access_ms = hint.last_access_ms;
+        } else if (job->asks_engine) {
+            yk_op_ask_engine(op, job->stack, &job->keys[i]);
         }
     }
 }

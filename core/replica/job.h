@@ -58,6 +58,8 @@ bool yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_k
 
 void yk_job_init(struct yk_job *job, struct yk_lane *lane, struct yk_stack *stack);
 void yk_job_done(struct yk_job *job);
+/* Tells the op what the engine remembers of reads before it. */
+void yk_op_ask_engine(struct yk_op *op, struct yk_stack *stack, const struct yk_key *key);
 /* For an engine that answers at once: what comes of an apply of changes[0], the only one. */
 void yk_job_applied(struct yk_job *job, enum yk_err result);
 /* Ready for the next batch. */

@@ -24,34 +24,21 @@ lane_put_prefix(const struct yk_op *op, uint32_t prefix)
     room[3] = 0;
 }
 
-/* What is known of reads before this one; the engine is asked by the job. */
-void
-lane_take_hint(struct yk_lane *lane, struct yk_op *op, const struct yk_key *key)
+bool
+lane_recalls(struct yk_lane *lane, struct yk_op *op)
 {
-    struct yk_hint hint = {.struct_size = sizeof(hint)};
-    if (lane->recall != NULL) {
-        (void)yk_recall_find(lane->recall, op->hash, &op->was_hit, &op->last_access_ms);
-    } else if (yk_stack_hint(lane->config.stack, key, &hint) == YK_OK) {
-        op->was_hit = hint.was_hit != 0;
-        op->last_access_ms = hint.last_access_ms;
-    }
-}
-
-static void
-take_hint(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
-{
-    job->has_hints = true;
-    job->asks_engine = lane->recall == NULL;
     if (lane->recall != NULL) {
         (void)yk_recall_find(lane->recall, op->hash, &op->was_hit, &op->last_access_ms);
     }
+    return lane->recall != NULL;
 }
 
 void
 lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
     if ((op->request.flags & YK_REQUEST_HINT) != 0) {
-        take_hint(lane, job, op);
+        job->has_hints = true;
+        job->asks_engine = !lane_recalls(lane, op);
     }
     job->is_answered[job->n_gets] = false;
     job->keys[job->n_gets] = lane_key(lane, op);

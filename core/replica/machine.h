@@ -130,7 +130,8 @@ lane_key(const struct yk_lane *lane, const struct yk_op *op)
 
 /* lane.c */
 void lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op);
-void lane_take_hint(struct yk_lane *lane, struct yk_op *op, const struct yk_key *key);
+/* Tells the op what the lane remembers of reads before it; false: that is the engine's business. */
+bool lane_recalls(struct yk_lane *lane, struct yk_op *op);
 void lane_fill_change(struct yk_lane *lane, const struct yk_op *op, struct yk_change *ret_change);
 void lane_advance(struct yk_lane *lane, uint64_t now_ms);
 

@@ -61,6 +61,24 @@ yk_mc_refuse_value(struct yk_mc_feed *feed, bool is_silent, const char *text, ui
 }
 
 static enum yk_mc_step
+store_submit(struct yk_mc_feed *feed, uint32_t mode, const struct store_words *words,
+             struct yk_slice key, struct yk_slice value, uint32_t flags)
+{
+    struct yk_request *request = yk_mc_request(feed, YK_OP_STORE, YK_MC_KIND_STORE, false);
+    if (request == NULL) {
+        return YK_MC_STEP_AGAIN;
+    }
+    request->mode = (uint16_t)mode;
+    request->flags = flags;
+    request->cas = words->cas;
+    request->client_flags = words->client_flags;
+    request->expiry = yk_mc_expiry(words->seconds);
+    request->key = key;
+    request->value = value;
+    return yk_mc_submit(feed, request);
+}
+
+static enum yk_mc_step
 store_take(struct yk_mc_feed *feed, const struct yk_mc_command *command,
            const struct yk_mc_line *line, bool has_cas)
 {
@@ -81,18 +99,8 @@ store_take(struct yk_mc_feed *feed, const struct yk_mc_command *command,
     default:
         break;
     }
-    struct yk_request *request = yk_mc_request(feed, YK_OP_STORE, YK_MC_KIND_STORE, is_silent);
-    if (request == NULL) {
-        return YK_MC_STEP_AGAIN;
-    }
-    request->mode = (uint16_t)command->variant;
-    request->flags |= has_cas ? YK_REQUEST_CAS : 0;
-    request->cas = words.cas;
-    request->client_flags = words.client_flags;
-    request->expiry = yk_mc_expiry(words.seconds);
-    request->key = line->words[1];
-    request->value = value;
-    return yk_mc_submit(feed, request);
+    return store_submit(feed, command->variant, &words, line->words[1], value,
+                        (is_silent ? YK_REQUEST_QUIET : 0u) | (has_cas ? YK_REQUEST_CAS : 0u));
 }
 
 /* Digits at *at, at most nine, and the byte behind them, which must be `end`. */
@@ -133,18 +141,11 @@ yk_mc_take_short_set(struct yk_mc_feed *feed, const uint8_t *line, size_t size,
         value[value_size + 1] != '\n') {
         return false;
     }
-    struct yk_request *request = yk_mc_request(feed, YK_OP_STORE, YK_MC_KIND_STORE, false);
-    if (request == NULL) {
-        *ret_step = YK_MC_STEP_AGAIN;
-        return true;
-    }
+    struct store_words words = {.client_flags = client_flags, .seconds = seconds};
     feed->taken = taken;
-    request->mode = YK_MODE_SET;
-    request->client_flags = client_flags;
-    request->expiry = yk_mc_expiry(seconds);
-    request->key = yk_slice_of(line + n_before, end - n_before);
-    request->value = yk_slice_of(value, value_size);
-    *ret_step = yk_mc_submit(feed, request);
+    *ret_step =
+        store_submit(feed, YK_MODE_SET, &words, yk_slice_of(line + n_before, end - n_before),
+                     yk_slice_of(value, value_size), 0);
     return true;
 }
 

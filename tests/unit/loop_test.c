@@ -29,6 +29,7 @@ struct place {
     int accepted_fd;
     uint32_t accepted_listener;
     int accept_error;
+    int round; /* of the test, where it has several */
 };
 
 /* -- The handler. -- */
@@ -79,8 +80,9 @@ sent(void *arg, struct yk_loop_conn *conn, size_t size, int error)
     place->error = error != 0 ? error : place->error;
 }
 
-static void
-open_place(struct place *place, gconstpointer engine)
+/* False: this system does not let us. */
+static bool
+open_place(struct place *place, enum yk_io_engine engine)
 {
     struct yk_loop_handler handler = {.arg = place,
                                       .accepted = accepted,
@@ -89,17 +91,15 @@ open_place(struct place *place, gconstpointer engine)
                                       .received = received,
                                       .sent = sent};
     *place = (struct place){.got = g_string_new(NULL), .accepted_fd = -1};
-    enum yk_err result =
-        yk_loop_open((enum yk_io_engine)GPOINTER_TO_INT(engine), &handler, &place->loop);
-    if (result != YK_OK) {
-        g_test_skip("this system does not let us");
+    if (yk_loop_open(engine, &handler, &place->loop) != YK_OK) {
         place->loop = NULL;
-        return;
+        return false;
     }
     yk_loop_start(place->loop);
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, place->fds), ==, 0);
     place->conn = g_new0(struct yk_loop_conn, 1);
     g_assert_cmpint(yk_loop_add(place->loop, place->conn, place->fds[0]), ==, YK_OK);
+    return true;
 }
 
 static void
@@ -154,26 +154,19 @@ big_bytes(void)
 /* -- Cases. -- */
 
 static void
-test_receive(gconstpointer engine)
+test_receive(struct place *place)
 {
-    struct place place;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
+    put(place->fds[1], "hello", 5);
+    turn_until_size(place, 5);
+    place->room_size = sizeof(place->room);
+    put(place->fds[1], " there", 6);
+    turn_until_size(place, 11);
+    g_assert_cmpstr(place->got->str, ==, "hello there");
+    shutdown(place->fds[1], SHUT_WR);
+    while (!place->is_eof) {
+        yk_loop_wait(place->loop, 100);
     }
-    put(place.fds[1], "hello", 5);
-    turn_until_size(&place, 5);
-    place.room_size = sizeof(place.room);
-    put(place.fds[1], " there", 6);
-    turn_until_size(&place, 11);
-    g_assert_cmpstr(place.got->str, ==, "hello there");
-    shutdown(place.fds[1], SHUT_WR);
-    while (!place.is_eof) {
-        yk_loop_wait(place.loop, 100);
-    }
-    g_assert_cmpint(place.error, ==, 0);
-    close_place(&place);
+    g_assert_cmpint(place->error, ==, 0);
 }
 
 static gpointer
@@ -191,47 +184,33 @@ write_big(gpointer arg)
 
 /* More than all buffers of the loop, with pauses: nothing is lost, nothing changes places. */
 static void
-test_receive_much(gconstpointer engine)
+test_receive_much(struct place *place)
 {
-    struct place place;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
-    }
     g_autofree char *bytes = big_bytes();
-    GThread *thread = g_thread_new("writer", write_big, GINT_TO_POINTER(place.fds[1]));
-    for (size_t step = 1; place.got->len < BIG; step++) {
+    GThread *thread = g_thread_new("writer", write_big, GINT_TO_POINTER(place->fds[1]));
+    for (size_t step = 1; place->got->len < BIG; step++) {
         bool is_off = step % 5 == 0;
-        yk_loop_read(place.loop, place.conn, !is_off);
-        yk_loop_wait(place.loop, is_off ? 1 : 100);
+        yk_loop_read(place->loop, place->conn, !is_off);
+        yk_loop_wait(place->loop, is_off ? 1 : 100);
     }
     g_thread_join(thread);
-    g_assert_cmpuint(place.got->len, ==, BIG);
-    g_assert_true(memcmp(place.got->str, bytes, BIG) == 0);
-    close_place(&place);
+    g_assert_cmpuint(place->got->len, ==, BIG);
+    g_assert_true(memcmp(place->got->str, bytes, BIG) == 0);
 }
 
 /* What is turned off stays off, but for a little that was under way. */
 static void
-test_read_off(gconstpointer engine)
+test_read_off(struct place *place)
 {
-    struct place place;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
-    }
-    yk_loop_wait(place.loop, 0);
-    yk_loop_read(place.loop, place.conn, false);
-    yk_loop_wait(place.loop, 0);
-    put(place.fds[1], "later", 5);
-    yk_loop_wait(place.loop, 20);
-    yk_loop_wait(place.loop, 20);
-    g_assert_cmpuint(place.got->len, ==, 0);
-    yk_loop_read(place.loop, place.conn, true);
-    turn_until_size(&place, 5);
-    close_place(&place);
+    yk_loop_wait(place->loop, 0);
+    yk_loop_read(place->loop, place->conn, false);
+    yk_loop_wait(place->loop, 0);
+    put(place->fds[1], "later", 5);
+    yk_loop_wait(place->loop, 20);
+    yk_loop_wait(place->loop, 20);
+    g_assert_cmpuint(place->got->len, ==, 0);
+    yk_loop_read(place->loop, place->conn, true);
+    turn_until_size(place, 5);
 }
 
 static void
@@ -243,99 +222,77 @@ make_slow(const struct place *place)
 
 /* Slices of all sizes to one that reads slowly: each send ends once, and says what it took. */
 static void
-test_send(gconstpointer engine)
+test_send(struct place *place)
 {
-    struct place place;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
-    }
     g_autofree char *bytes = big_bytes();
     g_autofree char *got = g_malloc(BIG);
     size_t n_got = 0, n_started = 0;
-    make_slow(&place);
-    g_assert_cmpint(fcntl(place.fds[1], F_SETFL, O_NONBLOCK), ==, 0);
+    make_slow(place);
+    g_assert_cmpint(fcntl(place->fds[1], F_SETFL, O_NONBLOCK), ==, 0);
     while (n_got < BIG) {
-        if (!place.conn->is_sending && place.n_sent < BIG) {
-            size_t left = BIG - place.n_sent, first = MIN(left, 1 + n_started % 7000);
-            struct yk_slice slices[2] = {{bytes + place.n_sent, first},
-                                         {bytes + place.n_sent + first, left - first}};
+        if (!place->conn->is_sending && place->n_sent < BIG) {
+            size_t left = BIG - place->n_sent, first = MIN(left, 1 + n_started % 7000);
+            struct yk_slice slices[2] = {{bytes + place->n_sent, first},
+                                         {bytes + place->n_sent + first, left - first}};
             n_started++;
-            yk_loop_send(place.loop, place.conn, slices, left > first ? 1 + n_started % 2 : 1);
+            yk_loop_send(place->loop, place->conn, slices, left > first ? 1 + n_started % 2 : 1);
         }
-        yk_loop_wait(place.loop, 0);
-        ssize_t size = read(place.fds[1], got + n_got, MIN(BIG - n_got, 1 + n_started * 97 % 9000));
+        yk_loop_wait(place->loop, 0);
+        ssize_t size =
+            read(place->fds[1], got + n_got, MIN(BIG - n_got, 1 + n_started * 97 % 9000));
         n_got += size > 0 ? (size_t)size : 0;
     }
-    while (place.n_ends < n_started) {
-        yk_loop_wait(place.loop, 100);
+    while (place->n_ends < n_started) {
+        yk_loop_wait(place->loop, 100);
     }
-    g_assert_cmpuint(place.n_sent, ==, BIG);
-    g_assert_cmpint(place.error, ==, 0);
+    g_assert_cmpuint(place->n_sent, ==, BIG);
+    g_assert_cmpint(place->error, ==, 0);
     g_assert_true(memcmp(got, bytes, BIG) == 0);
-    close_place(&place);
 }
 
 /* A connection goes while its bytes are being sent: they are not looked at again. */
 static void
-test_remove_sending(gconstpointer engine)
+test_remove_sending(struct place *place)
 {
-    for (int round = 0; round < 20; round++) {
-        struct place place;
-        open_place(&place, engine);
-        if (place.loop == NULL) {
-            close_place(&place);
-            return;
-        }
-        char *bytes = big_bytes();
-        struct yk_slice slice = {bytes, BIG};
-        make_slow(&place);
-        yk_loop_send(place.loop, place.conn, &slice, 1);
-        for (int i = 0; i < round % 3; i++) {
-            yk_loop_wait(place.loop, 0);
-        }
-        drop_conn(&place);
-        memset(bytes, '!', BIG);
-        yk_loop_wait(place.loop, 0); /* io_uring lets go of the socket here */
-        g_free(bytes);
-        char got[8192];
-        for (ssize_t size = 1; size > 0;) {
-            size = recv(place.fds[1], got, sizeof(got), 0);
-            g_assert_true(size <= 0 || memchr(got, '!', (size_t)size) == NULL);
-        }
-        size_t n_ends = place.n_ends;
-        yk_loop_wait(place.loop, 0);
-        g_assert_cmpuint(place.n_ends, ==, n_ends); /* nothing is told of one that is gone */
-        close_place(&place);
+    char *bytes = big_bytes();
+    struct yk_slice slice = {bytes, BIG};
+    make_slow(place);
+    yk_loop_send(place->loop, place->conn, &slice, 1);
+    for (int i = 0; i < place->round % 3; i++) {
+        yk_loop_wait(place->loop, 0);
     }
+    drop_conn(place);
+    memset(bytes, '!', BIG);
+    yk_loop_wait(place->loop, 0); /* io_uring lets go of the socket here */
+    g_free(bytes);
+    char got[8192];
+    for (ssize_t size = 1; size > 0;) {
+        size = recv(place->fds[1], got, sizeof(got), 0);
+        g_assert_true(size <= 0 || memchr(got, '!', (size_t)size) == NULL);
+    }
+    size_t n_ends = place->n_ends;
+    yk_loop_wait(place->loop, 0);
+    g_assert_cmpuint(place->n_ends, ==, n_ends); /* nothing is told of one that is gone */
 }
 
 /* The other end goes, with bytes of ours unread: sends fail, and reads say so. */
 static void
-test_reset(gconstpointer engine)
+test_reset(struct place *place)
 {
-    struct place place;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
-    }
     g_autofree char *bytes = big_bytes();
     struct yk_slice slice = {bytes, BIG};
-    make_slow(&place);
-    yk_loop_send(place.loop, place.conn, &slice, 1);
-    yk_loop_wait(place.loop, 0);
-    close(place.fds[1]);
-    place.fds[1] = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    for (int i = 0; place.error == 0 && i < 100; i++) {
-        if (!place.conn->is_sending) {
-            yk_loop_send(place.loop, place.conn, &slice, 1);
+    make_slow(place);
+    yk_loop_send(place->loop, place->conn, &slice, 1);
+    yk_loop_wait(place->loop, 0);
+    close(place->fds[1]);
+    place->fds[1] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (int i = 0; place->error == 0 && i < 100; i++) {
+        if (!place->conn->is_sending) {
+            yk_loop_send(place->loop, place->conn, &slice, 1);
         }
-        yk_loop_wait(place.loop, 10);
+        yk_loop_wait(place->loop, 10);
     }
-    g_assert_true(place.error == EPIPE || place.error == ECONNRESET);
-    close_place(&place);
+    g_assert_true(place->error == EPIPE || place->error == ECONNRESET);
 }
 
 struct waker {
@@ -359,23 +316,16 @@ ring_often(gpointer arg)
 
 /* No wake is lost: every wait without a timeout returns. */
 static void
-test_wake(gconstpointer engine)
+test_wake(struct place *place)
 {
-    struct place place;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
-    }
-    struct waker waker = {place.loop, 0};
+    struct waker waker = {place->loop, 0};
     GThread *thread = g_thread_new("waker", ring_often, &waker);
     while (__atomic_load_n(&waker.n_rung, __ATOMIC_SEQ_CST) < 1000) {
-        yk_loop_wait(place.loop, -1);
+        yk_loop_wait(place->loop, -1);
     }
     g_thread_join(thread);
-    yk_loop_wake(place.loop, NULL);
-    yk_loop_wait(place.loop, -1);
-    close_place(&place);
+    yk_loop_wake(place->loop, NULL);
+    yk_loop_wait(place->loop, -1);
 }
 
 static int
@@ -401,69 +351,83 @@ connect_to(const struct sockaddr_in *address)
 
 /* Off: who comes waits; on: is accepted. */
 static void
-test_listen(gconstpointer engine)
+test_listen(struct place *place)
 {
-    struct place place;
     struct sockaddr_in address;
-    open_place(&place, engine);
-    if (place.loop == NULL) {
-        close_place(&place);
-        return;
-    }
     int listener = listen_any(&address);
-    yk_loop_add_listener(place.loop, listener, 7);
+    yk_loop_add_listener(place->loop, listener, 7);
     for (int round = 0; round < 3; round++) {
-        place.accepted_fd = -1;
-        yk_loop_listen(place.loop, true);
+        place->accepted_fd = -1;
+        yk_loop_listen(place->loop, true);
         int one = connect_to(&address);
-        while (place.accepted_fd < 0) {
-            yk_loop_wait(place.loop, 100);
+        while (place->accepted_fd < 0) {
+            yk_loop_wait(place->loop, 100);
         }
-        g_assert_cmpuint(place.accepted_listener, ==, 7);
-        close(place.accepted_fd);
+        g_assert_cmpuint(place->accepted_listener, ==, 7);
+        close(place->accepted_fd);
         close(one);
-        yk_loop_listen(place.loop, false);
-        yk_loop_wait(place.loop, 0);
-        yk_loop_wait(place.loop, 10);
-        place.accepted_fd = -1;
+        yk_loop_listen(place->loop, false);
+        yk_loop_wait(place->loop, 0);
+        yk_loop_wait(place->loop, 10);
+        place->accepted_fd = -1;
         int two = connect_to(&address);
-        yk_loop_wait(place.loop, 30);
-        g_assert_cmpint(place.accepted_fd, ==, -1);
-        yk_loop_listen(place.loop, true);
-        while (place.accepted_fd < 0) {
-            yk_loop_wait(place.loop, 100);
+        yk_loop_wait(place->loop, 30);
+        g_assert_cmpint(place->accepted_fd, ==, -1);
+        yk_loop_listen(place->loop, true);
+        while (place->accepted_fd < 0) {
+            yk_loop_wait(place->loop, 100);
         }
-        close(place.accepted_fd);
+        close(place->accepted_fd);
         close(two);
     }
-    g_assert_cmpint(place.accept_error, ==, 0);
+    g_assert_cmpint(place->accept_error, ==, 0);
     close(listener);
-    close_place(&place);
 }
 
+struct test {
+    const char *name;
+    void (*run)(struct place *place);
+    int n_rounds;
+    enum yk_io_engine engine;
+};
+
 static void
-add_tests(enum yk_io_engine engine, const char *name)
+run_test(gconstpointer data)
 {
-    static const struct {
-        const char *name;
-        GTestDataFunc run;
-    } tests[] = {
-        {"receive", test_receive},   {"receive_much", test_receive_much},
-        {"read_off", test_read_off}, {"send", test_send},
-        {"reset", test_reset},       {"remove_sending", test_remove_sending},
-        {"wake", test_wake},         {"listen", test_listen},
-    };
-    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
-        g_autofree char *path = g_strdup_printf("/loop/%s/%s", name, tests[i].name);
-        g_test_add_data_func(path, GINT_TO_POINTER(engine), tests[i].run);
+    const struct test *test = data;
+    for (int round = 0; round < test->n_rounds; round++) {
+        struct place place;
+        bool is_open = open_place(&place, test->engine);
+        place.round = round;
+        if (is_open) {
+            test->run(&place);
+        }
+        close_place(&place);
+        if (!is_open) {
+            g_test_skip("this system does not let us");
+            return;
+        }
     }
 }
+
+#define TESTS(engine)                                                                              \
+    {"receive", test_receive, 1, engine}, {"receive_much", test_receive_much, 1, engine},          \
+        {"read_off", test_read_off, 1, engine}, {"send", test_send, 1, engine},                    \
+        {"reset", test_reset, 1, engine}, {"remove_sending", test_remove_sending, 20, engine},     \
+        {"wake", test_wake, 1, engine},                                                            \
+    {                                                                                              \
+        "listen", test_listen, 1, engine                                                           \
+    }
 
 int
 main(int argc, char **argv)
 {
+    static const struct test tests[] = {TESTS(YK_IO_EPOLL), TESTS(YK_IO_URING)};
     g_test_init(&argc, &argv, NULL);
-    add_tests(YK_IO_EPOLL, "epoll");
-    add_tests(YK_IO_URING, "io_uring");
+    for (size_t i = 0; i < G_N_ELEMENTS(tests); i++) {
+        g_autofree char *path = g_strdup_printf(
+            "/loop/%s/%s", tests[i].engine == YK_IO_EPOLL ? "epoll" : "io_uring", tests[i].name);
+        g_test_add_data_func(path, &tests[i], run_test);
+    }
     return g_test_run();
 }
