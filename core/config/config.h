@@ -49,9 +49,10 @@ struct yk_node_config {
     char *data; /* folder; NULL: the caller's default */
     char *zone; /* "": none */
     uint32_t weight;
-    uint32_t workers;   /* 0: one for each core */
-    uint32_t lanes;     /* fixed when the data folder is made */
-    uint32_t executors; /* threads for blocking engines */
+    uint32_t workers;      /* 0: one for each core */
+    uint32_t lanes;        /* fixed when the data folder is made */
+    uint32_t executors;    /* threads for blocking engines */
+    uint64_t journal_size; /* bytes from which lanes are checkpointed */
     enum yk_io_engine io;
     uint32_t connections_max;
     enum yk_log_level log_level;

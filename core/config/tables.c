@@ -63,6 +63,11 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
          .help = "Engine of the event loop. auto: io_uring where a trial at the start shows that "
                  "this system lets us (Linux 6.1 or later; many containers forbid it), else "
                  "epoll. io_uring: that, or the node does not start."},
+    [YK_NODE_JOURNAL_SIZE] =
+        {KEY("journal_size", SIZE), .fallback = "256M", .min = 8 * YK_MIB, .max = 1024 * YK_GIB,
+         .help = "Bytes of journal from which on the lanes are checkpointed, so that its oldest "
+                 "parts can go: about what a start after kill -9 has to read. Where the memory "
+                 "backend is checkpointed by snapshots, up to twice their size is kept."},
     [YK_NODE_MAX_CONNECTIONS] = {KEY("max_connections", UINT), .fallback = "1024", .min = 1,
                                  .max = YK_CONNECTIONS_MAX, .help = "Client connections at once."},
     [YK_NODE_LOG_LEVEL] = {KEY("log_level", ENUM), .flags = YK_OPTION_RELOAD, .fallback = "notice",
@@ -88,9 +93,9 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
         {KEY("durability", ENUM), .fallback = "disk", .choices = yk_durability_names,
          .help =
              "What an answered write survives: memory (nothing), os (kill -9 of all nodes) or disk "
-             "(loss of power of all nodes). In this version the backend keeps the promise: with os "
-             "a write is in the backend before it is answered, with disk the backend has put it on "
-             "the device too. The memory backend takes only memory."},
+             "(loss of power of all nodes). The node's journal keeps the promise, whatever the "
+             "backend: with os a write is in it before it is answered, with disk it is on the "
+             "device too. With memory there is no journal."},
     [YK_BUCKET_READS] = {KEY("reads", ENUM), .fallback = "lease", .choices = reads_names,
                          .help =
                              "How a read is known to be the newest: by the primary's lease, "

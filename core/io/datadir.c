@@ -221,6 +221,10 @@ check_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *e
     datadir->boots = get_number(state, "boots");
     datadir->epoch = get_number(state, "epoch");
     datadir->was_clean = g_key_file_get_boolean(state, "node", "clean", NULL);
+    char boot_id[64];
+    g_autofree char *last_boot_id = g_key_file_get_string(state, "node", "boot_id", NULL);
+    read_boot_id(boot_id, sizeof(boot_id));
+    datadir->same_boot = g_strcmp0(last_boot_id, boot_id) == 0;
     if (datadir->epoch >= EPOCH_MAX) {
         return refuse(datadir->path, error, "its epochs are used up (%llu)",
                       (unsigned long long)datadir->epoch);

@@ -24,6 +24,7 @@ struct yk_datadir {
     uint64_t epoch; /* of this start: greater than that of any before, durable */
     uint32_t lanes;
     bool was_clean; /* the last run ended by yk_datadir_close */
+    bool same_boot; /* the last run was under the boot of the kernel that runs now */
     char *state;    /* the text of DATA/node without its checksum */
 };
 

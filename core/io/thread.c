@@ -21,6 +21,13 @@
 
 enum { SLICES_MAX = 64, CALL_POLL_MS = 1 };
 
+/* The end of a piece of a snapshot, on its way to the lane's worker. */
+struct kept {
+    struct kept *next;
+    struct yk_lane *lane;
+    enum yk_err result;
+};
+
 struct conn {
     struct yk_loop_conn loop; /* first */
     struct yk_session *session;
@@ -40,6 +47,8 @@ struct thread {
     int is_asleep;                /* atomic: others must wake it */
     struct yk_mailbox *mailboxes; /* one for each sender */
     struct yk_job_box done_jobs;
+    struct yk_bundle *done_bundles; /* atomic: a stack, newest first */
+    struct kept *kept;              /* likewise */
     struct conn *touched;
     struct conn *newest;
     bool is_draining, is_over;
@@ -353,6 +362,14 @@ take_effects(struct thread *thread)
         case YK_EFFECT_JOB:
             yk_executor_submit(thread->threads->executor, effect->job);
             break;
+        case YK_EFFECT_JOURNAL:
+            yk_journal_submit(thread->threads->config.journal, effect->bundle);
+            break;
+        case YK_EFFECT_KEEP:
+            yk_journal_keep(thread->threads->config.journal, effect->keep.lane,
+                            yk_lane_bucket(effect->keep.lane), yk_lane_index(effect->keep.lane),
+                            effect->keep.bundle, effect->keep.flags);
+            break;
         case YK_EFFECT_MAIL:
             send_mail(thread, effect->mail.to, effect->mail.first);
             break;
@@ -375,10 +392,48 @@ settle_touched(struct thread *thread)
 
 /* The turn */
 
+/* Bundles in the order in which they were given back. */
+static bool
+take_bundles(struct thread *thread)
+{
+    struct yk_bundle *newest = __atomic_exchange_n(&thread->done_bundles, NULL, __ATOMIC_SEQ_CST);
+    struct yk_bundle *oldest = NULL;
+    bool has_any = newest != NULL;
+    while (newest != NULL) {
+        struct yk_bundle *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest != NULL) {
+        struct yk_bundle *next = oldest->next;
+        step(thread, &(struct yk_event){.kind = YK_EVENT_JOURNALED, .bundle = oldest});
+        oldest = next;
+    }
+    return has_any;
+}
+
+static bool
+take_kept(struct thread *thread)
+{
+    struct kept *kept = __atomic_exchange_n(&thread->kept, NULL, __ATOMIC_SEQ_CST);
+    bool has_any = kept != NULL;
+    while (kept != NULL) {
+        struct kept *next = kept->next;
+        step(thread, &(struct yk_event){.kind = YK_EVENT_KEPT,
+                                        .now_ms = now_ms(thread),
+                                        .kept = {kept->lane, kept->result}});
+        free(kept);
+        kept = next;
+    }
+    return has_any;
+}
+
 static bool
 take_mail(struct thread *thread)
 {
-    bool has_mail = false;
+    bool has_mail = take_bundles(thread);
+    has_mail = take_kept(thread) || has_mail;
     for (uint32_t i = 0; i < thread->threads->n_threads; i++) {
         struct yk_op *first = yk_mailbox_take(&thread->mailboxes[i]);
         if (first != NULL) {
@@ -404,7 +459,9 @@ has_mail(const struct thread *thread)
             return true;
         }
     }
-    return !yk_job_box_is_empty(&thread->done_jobs);
+    return !yk_job_box_is_empty(&thread->done_jobs) ||
+           __atomic_load_n(&thread->done_bundles, __ATOMIC_SEQ_CST) != NULL ||
+           __atomic_load_n(&thread->kept, __ATOMIC_SEQ_CST) != NULL;
 }
 
 static int
@@ -485,6 +542,30 @@ job_done(void *arg, struct yk_job *job)
     wake(thread, NULL);
 }
 
+void
+yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *bundle)
+{
+    struct thread *thread = &threads->threads[bundle->worker];
+    bundle->next = __atomic_load_n(&thread->done_bundles, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&thread->done_bundles, &bundle->next, bundle, true,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+    wake(thread, NULL);
+}
+
+void
+yk_threads_kept(struct yk_threads *threads, struct yk_lane *lane, enum yk_err result)
+{
+    struct thread *thread = &threads->threads[yk_lane_index(lane) % threads->n_threads];
+    struct kept *kept = malloc(sizeof(*kept));
+    YK_ASSERT(kept != NULL);
+    *kept = (struct kept){__atomic_load_n(&thread->kept, __ATOMIC_RELAXED), lane, result};
+    while (!__atomic_compare_exchange_n(&thread->kept, &kept->next, kept, true, __ATOMIC_SEQ_CST,
+                                        __ATOMIC_RELAXED)) {
+    }
+    wake(thread, NULL);
+}
+
 /* What the first thread got, the others get too. */
 static enum yk_err
 open_loop(struct yk_threads *threads, uint32_t index, const struct yk_loop_handler *handler,
@@ -536,8 +617,12 @@ open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max, char 
 static void
 free_threads(struct yk_threads *threads)
 {
-    /* First: an executor may still be on its way out of the box that it put its last job in. */
+    /* First: an executor may still be on its way out of the box that it put its last job in, and a
+     * thread of the journal likewise. */
     yk_executor_free(threads->executor);
+    if (threads->config.journal != NULL) {
+        yk_journal_stop(threads->config.journal);
+    }
     for (uint32_t i = 0; i < threads->n_threads; i++) {
         yk_loop_close(threads->threads[i].loop);
         yk_job_box_done(&threads->threads[i].done_jobs);
@@ -588,17 +673,17 @@ yk_threads_start(const struct yk_threads_config *config, struct yk_threads **ret
         free(threads);
         return YK_ENOMEM;
     }
+    *ret_threads = threads; /* before the first of them may be called back */
     enum yk_err result = start_all(threads, error);
     if (result != YK_OK) {
         yk_threads_stop(threads, 0);
-        return result;
+        *ret_threads = NULL;
     }
-    *ret_threads = threads;
-    return YK_OK;
+    return result;
 }
 
-static void
-wake_all(struct yk_threads *threads)
+void
+yk_threads_wake(struct yk_threads *threads)
 {
     for (uint32_t i = 0; i < threads->n_threads; i++) {
         if (threads->threads[i].is_running) {
@@ -660,7 +745,7 @@ void
 yk_threads_stop(struct yk_threads *threads, uint32_t timeout_ms)
 {
     __atomic_store_n(&threads->stage, STAGE_DRAINING, __ATOMIC_SEQ_CST);
-    wake_all(threads);
+    yk_threads_wake(threads);
     if (are_running(threads)) {
         wait_until_idle(threads, timeout_ms);
     }
@@ -683,7 +768,7 @@ yk_threads_call(struct yk_threads *threads, void (*fn)(void *arg, struct yk_work
     threads->call_arg = arg;
     __atomic_store_n(&threads->n_called, 0, __ATOMIC_RELEASE);
     __atomic_add_fetch(&threads->call_number, 1, __ATOMIC_SEQ_CST);
-    wake_all(threads);
+    yk_threads_wake(threads);
     while (__atomic_load_n(&threads->n_called, __ATOMIC_ACQUIRE) < threads->n_threads) {
         usleep(CALL_POLL_MS * 100);
     }

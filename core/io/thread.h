@@ -6,6 +6,7 @@
 #ifndef YK_IO_THREAD_H
 #define YK_IO_THREAD_H
 
+#include "core/io/journal.h"
 #include "core/io/listen.h"
 #include "core/node/node.h"
 
@@ -17,7 +18,8 @@ struct yk_threads_config {
     struct yk_listener *listeners; /* n_listeners, each with one fd for each worker */
     uint32_t n_listeners;
     enum yk_io_engine io;
-    uint32_t executors; /* 0: one for each job that can be out */
+    uint32_t executors;         /* 0: one for each job that can be out */
+    struct yk_journal *journal; /* NULL: no bucket has one */
     uint32_t connections_max;
     void (*shut_down)(void *arg); /* a client asked for it; from a worker's thread */
     void *arg;
@@ -32,6 +34,11 @@ void yk_threads_call(struct yk_threads *threads, void (*fn)(void *arg, struct yk
                      void *arg);
 /* For world->complete: an asynchronous engine has ended a call. */
 void yk_threads_complete(struct yk_threads *threads, struct yk_call *call, enum yk_err result);
+/* For the journal, from its threads: what it is done with, and that each worker is to take a turn.
+ */
+void yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *bundle);
+void yk_threads_kept(struct yk_threads *threads, struct yk_lane *lane, enum yk_err result);
+void yk_threads_wake(struct yk_threads *threads);
 /* Connections open, and those that were turned away since the start. */
 uint32_t yk_threads_connections(const struct yk_threads *threads);
 uint64_t yk_threads_rejected(const struct yk_threads *threads);

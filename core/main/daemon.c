@@ -18,6 +18,7 @@
 #include "core/io/system.h"
 #include "core/io/thread.h"
 #include "core/main/facts.h"
+#include "core/main/keep.h"
 
 enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256 };
 
@@ -34,6 +35,7 @@ struct yk_daemon {
     struct yk_node *node;
     struct yk_threads *threads;
     struct yk_facts facts;
+    struct yk_keep keep;
     GPtrArray *folders; /* of lanes, lent to engines */
 };
 
@@ -176,7 +178,7 @@ static const char *
 make_folder(void *arg, const struct yk_backend_place *place, char *error)
 {
     struct yk_daemon *daemon = arg;
-    char *path = yk_datadir_lane_folder(&daemon->datadir, place->bucket, place->lane, error);
+    char *path = yk_keep_lane_folder(&daemon->keep, place, error);
     if (path != NULL) {
         g_ptr_array_add(daemon->folders, path);
     }
@@ -200,15 +202,19 @@ static enum yk_err
 open_node(struct yk_daemon *daemon, char *error)
 {
     const struct yk_world *world = &daemon->system.world;
-    struct yk_node_setup setup = {.config = daemon->config,
-                                  .world = world,
-                                  .n_workers = worker_count(daemon->config),
-                                  .epoch = daemon->datadir.epoch,
-                                  .seed = world->random(world->arg),
-                                  .make_folder = make_folder,
-                                  .make_folder_arg = daemon,
-                                  .facts = yk_facts_tell,
-                                  .facts_arg = &daemon->facts};
+    struct yk_node_setup setup = {
+        .config = daemon->config,
+        .world = world,
+        .n_workers = worker_count(daemon->config),
+        .epoch = daemon->datadir.epoch,
+        .room = daemon->keep.journal != NULL ? yk_journal_room(daemon->keep.journal) : NULL,
+        .needed_from =
+            daemon->keep.journal != NULL ? yk_journal_needed_from(daemon->keep.journal) : NULL,
+        .seed = world->random(world->arg),
+        .make_folder = make_folder,
+        .make_folder_arg = daemon,
+        .facts = yk_facts_tell,
+        .facts_arg = &daemon->facts};
     return yk_node_new(&setup, &daemon->node, error);
 }
 
@@ -282,6 +288,7 @@ start_threads(struct yk_daemon *daemon, char *error)
                                        .n_listeners = daemon->n_listeners,
                                        .executors = daemon->config->node.executors,
                                        .io = daemon->config->node.io,
+                                       .journal = daemon->keep.journal,
                                        .connections_max = daemon->config->node.connections_max,
                                        .shut_down = ask_to_stop};
     return yk_threads_start(&config, &daemon->threads, error);
@@ -296,7 +303,15 @@ start(struct yk_daemon *daemon, char *error)
         result = open_datadir(daemon, error);
     }
     if (result == YK_OK) {
+        result =
+            yk_keep_open(&daemon->keep, &daemon->system.world, daemon->config, &daemon->datadir,
+                         worker_count(daemon->config), &daemon->threads, error);
+    }
+    if (result == YK_OK) {
         result = open_node(daemon, error);
+    }
+    if (result == YK_OK) {
+        result = yk_keep_recover(&daemon->keep, daemon->node, error);
     }
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->node);
@@ -312,6 +327,7 @@ end(struct yk_daemon *daemon, bool is_clean)
     if (daemon->threads != NULL) {
         yk_threads_stop(daemon->threads, DRAIN_TIMEOUT_MS);
     }
+    yk_keep_close(&daemon->keep, daemon->node, is_clean);
     yk_node_free(daemon->node);
     for (uint32_t i = 0; i < daemon->n_listeners; i++) {
         yk_listener_close(&daemon->listeners[i]);

@@ -5,6 +5,7 @@
 #ifndef YK_NODE_EFFECT_H
 #define YK_NODE_EFFECT_H
 
+#include "core/journal/bundle.h"
 #include "core/replica/lane.h"
 #include "core/router/router.h"
 
@@ -13,6 +14,8 @@ enum yk_effect_kind {
                         */
     YK_EFFECT_JOB,     /* yk_job_run on a thread that may block, then JOB_DONE here */
     YK_EFFECT_MAIL,    /* to worker `to` */
+    YK_EFFECT_JOURNAL, /* into the log, in the order of effects; then JOURNALED here */
+    YK_EFFECT_KEEP,    /* a piece of a lane's snapshot, into its file; then KEPT here */
     YK_EFFECT_SHUT_DOWN, /* a client asked for the node's end */
 };
 
@@ -25,6 +28,13 @@ struct yk_effect {
             uint32_t to;
             struct yk_op *first;
         } mail;
+        struct yk_bundle *bundle;
+        struct {
+            struct yk_lane *lane;
+            struct yk_bundle
+                *bundle;    /* lent until KEPT; NULL with GIVE_UP, which KEPT does not end */
+            uint32_t flags; /* enum yk_keep_flags */
+        } keep;
     };
 };
 

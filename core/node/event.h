@@ -5,22 +5,26 @@
 #ifndef YK_NODE_EVENT_H
 #define YK_NODE_EVENT_H
 
+#include "core/journal/bundle.h"
+#include "core/replica/lane.h"
 #include "core/router/router.h"
 
 enum yk_event_kind {
-    YK_EVENT_OPEN,     /* a connection was accepted */
-    YK_EVENT_RECEIVED, /* bytes came, or the end of them */
-    YK_EVENT_SENT,     /* bytes were taken off the session's output */
-    YK_EVENT_CLOSED,   /* the connection is closed; the session is forgotten */
-    YK_EVENT_MAIL,     /* ops from another worker, or back from it */
-    YK_EVENT_JOB_DONE, /* yk_job_run has ended */
-    YK_EVENT_DRAIN,    /* end every session when it has its answers */
-    YK_EVENT_TURN,     /* that was all for now: work, and borrow nothing any longer */
+    YK_EVENT_OPEN,      /* a connection was accepted */
+    YK_EVENT_RECEIVED,  /* bytes came, or the end of them */
+    YK_EVENT_SENT,      /* bytes were taken off the session's output */
+    YK_EVENT_CLOSED,    /* the connection is closed; the session is forgotten */
+    YK_EVENT_MAIL,      /* ops from another worker, or back from it */
+    YK_EVENT_JOB_DONE,  /* yk_job_run has ended */
+    YK_EVENT_JOURNALED, /* the bundle stands in the log, as safe as it is to be */
+    YK_EVENT_KEPT,      /* the piece of a snapshot is written, or not */
+    YK_EVENT_DRAIN,     /* end every session when it has its answers */
+    YK_EVENT_TURN,      /* that was all for now: work, and borrow nothing any longer */
 };
 
 struct yk_event {
     enum yk_event_kind kind;
-    uint64_t now_ms; /* wall clock; of TURN, JOB_DONE and OPEN */
+    uint64_t now_ms; /* wall clock; of TURN, JOB_DONE, KEPT and OPEN */
     union {
         struct {
             uint32_t frontend; /* index in the config */
@@ -47,6 +51,11 @@ struct yk_event {
         struct {
             struct yk_job *job;
         } job_done;
+        struct yk_bundle *bundle;
+        struct {
+            struct yk_lane *lane;
+            enum yk_err result;
+        } kept;
     };
 };
 

@@ -42,27 +42,18 @@ yk_node_ask(const struct yk_config *config, const struct yk_world *world, uint32
     return yk_stack_ask(&stack, ret_info, error);
 }
 
-/* The engine does less than the bucket's durability says. */
+/* Where there is no journal the engine's files are all there is. */
 static void
 warn_of_losses(const struct yk_node_setup *config, const struct yk_bucket_config *bucket,
                const struct yk_backend_info *info)
 {
-    const char *engine = bucket->backend->plugin->name;
-    if ((info->caps & YK_BACKEND_VOLATILE) != 0) {
-        return;
-    }
-    if ((info->caps & YK_BACKEND_SURVIVES_KILL) == 0) {
-        yk_log(config->world, YK_LOG_WARNING, "store",
-               "bucket %s: the files of %s do not survive a kill -9 of this process; the bucket "
-               "may lose its records then",
-               bucket->name, engine);
-    } else if (bucket->durability == YK_DURABILITY_DISK &&
-               (info->caps & YK_BACKEND_SURVIVES_POWER) == 0) {
+    if (bucket->durability == YK_DURABILITY_MEMORY && (info->caps & YK_BACKEND_VOLATILE) == 0 &&
+        (info->caps & YK_BACKEND_SURVIVES_KILL) == 0) {
         yk_log(
             config->world, YK_LOG_WARNING, "store",
-            "bucket %s: durability = disk, but the files of %s may be damaged by a loss of power "
-            "in the middle of a write",
-            bucket->name, engine);
+            "bucket %s: durability = memory, and the files of %s do not survive a kill -9 of this "
+            "process; the bucket may lose its records then",
+            bucket->name, bucket->backend->plugin->name);
     }
 }
 
@@ -124,12 +115,14 @@ make_lanes(struct yk_node *node, const struct yk_node_setup *config, const struc
             return result;
         }
         struct yk_worker *worker = node->workers[yk_ring_worker(&bucket->ring, lane)];
-        struct yk_lane_config of_lane = {.stack = stack,
-                                         .lane = lane,
-                                         .bucket_index = bucket->index,
-                                         .epoch = config->epoch,
-                                         .is_shut = result == YK_ECORRUPT,
-                                         .durability = of_stack.place.durability};
+        struct yk_lane_config of_lane = {
+            .stack = stack,
+            .lane = lane,
+            .bucket_index = bucket->index,
+            .epochs = config->epochs != NULL ? config->epochs[bucket->index] : NULL,
+            .epoch = config->epoch,
+            .is_shut = result == YK_ECORRUPT,
+            .durability = of_stack.place.durability};
         result = yk_worker_add_lane(worker, &of_lane);
         if (result != YK_OK) {
             return result;
@@ -165,6 +158,9 @@ make_workers(struct yk_node *node, const struct yk_node_setup *config, char *err
                                           .n_workers = node->n_workers,
                                           .buckets = node->buckets,
                                           .n_buckets = node->n_buckets,
+                                          .room = config->room,
+                                          .needed_from =
+                                              config->room != NULL ? &config->needed_from[i] : NULL,
                                           .facts = config->facts,
                                           .facts_arg = config->facts_arg};
         enum yk_err result = yk_worker_new(&worker, &node->workers[i]);
@@ -217,6 +213,13 @@ yk_node_new(const struct yk_node_setup *config, struct yk_node **ret_node, char 
     }
     *ret_node = node;
     return YK_OK;
+}
+
+struct yk_lane *
+yk_node_lane(struct yk_node *node, uint32_t bucket_index, uint32_t lane)
+{
+    const struct yk_ring *ring = &node->buckets[bucket_index]->ring;
+    return yk_worker_lane(node->workers[yk_ring_worker(ring, lane)], bucket_index, lane);
 }
 
 void

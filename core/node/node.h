@@ -20,8 +20,12 @@ struct yk_node {
 struct yk_node_setup {
     const struct yk_config *config;
     const struct yk_world *world;
-    uint32_t n_workers; /* at most the number of lanes is used */
+    uint32_t n_workers;            /* at most the number of lanes is used */
+    const uint32_t *const *epochs; /* of each bucket's slots; NULL: all have `epoch` */
     uint64_t epoch;
+    /* Of the log, and of each worker, see worker.h; NULL: no bucket has a journal. */
+    struct yk_journal_room *room;
+    uint64_t *needed_from;
     uint64_t seed; /* for hash tables */
     const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
     void *make_folder_arg;
@@ -30,13 +34,14 @@ struct yk_node_setup {
 };
 
 /* What the stack of a bucket would be, without opening anything; error says why it cannot be. */
-enum yk_err yk_node_ask(const struct yk_config *config, const struct yk_world *world,
-                        uint32_t bucket_index, struct yk_backend_info *ret_info,
-                        char *error) YK_MUST_CHECK;
+enum yk_err
+yk_node_ask(const struct yk_config *config, const struct yk_world *world, uint32_t bucket_index,
+            struct yk_backend_info *ret_info, char *error) YK_MUST_CHECK;
 
 /* On failure error (YK_ERROR_SIZE bytes) says why. */
 enum yk_err yk_node_new(const struct yk_node_setup *config, struct yk_node **ret_node,
                         char *error) YK_MUST_CHECK;
+struct yk_lane *yk_node_lane(struct yk_node *node, uint32_t bucket_index, uint32_t lane);
 /* Every worker must be idle. Takes NULL. */
 void yk_node_free(struct yk_node *node);
 

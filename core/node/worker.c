@@ -11,13 +11,20 @@
 enum {
     SWEEP_INTERVAL_MS = 50,
     FRONTENDS_MAX = 64,
-    NEAR_OPS = 16 /* whose memory is brought near before the first of them is executed */
+    NEAR_OPS = 16,   /* whose memory is brought near before the first of them is executed */
+    BUNDLES_KEPT = 8 /* for the next turns */
 };
 
 /* The lanes of one bucket that this worker owns: index lane / n_workers. */
 struct bucket_lanes {
     struct yk_lane **lanes;
     uint32_t n_lanes;
+};
+
+/* What goes to the log from lanes of one durability. */
+struct writer {
+    struct yk_bundle *open; /* of this turn, or NULL */
+    uint64_t number;        /* of the bundle that was opened last */
 };
 
 struct yk_worker {
@@ -34,6 +41,9 @@ struct yk_worker {
     struct yk_op_queue *outgoing; /* one for each worker */
     struct yk_op_queue incoming;  /* mail of this turn */
     uint64_t swept_ms;
+    struct writer writers[2]; /* os, disk */
+    struct yk_bundle *free_bundles;
+    uint32_t n_free_bundles, n_bundles_out;
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
     struct yk_effect *taken; /* what the caller reads while new ones come */
@@ -164,6 +174,191 @@ lane_start(void *arg, struct yk_job *job)
     add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_JOB, .job = job});
 }
 
+/* The journal */
+
+static struct writer *
+writer_of(struct yk_worker *worker, const struct yk_lane *lane)
+{
+    return &worker->writers[yk_lane_durability(lane) == YK_DURABILITY_DISK ? 1 : 0];
+}
+
+static void
+send_bundle(struct yk_worker *worker, struct writer *writer)
+{
+    worker->n_bundles_out++;
+    add_effect(worker, (struct yk_effect){.kind = YK_EFFECT_JOURNAL, .bundle = writer->open});
+    writer->open = NULL;
+}
+
+static enum yk_err
+open_bundle(struct yk_worker *worker, struct writer *writer)
+{
+    struct yk_bundle *bundle = worker->free_bundles;
+    if (!yk_journal_take(worker->config.room, YK_BUNDLE_EXTRA)) {
+        return YK_ENOSPACE;
+    }
+    if (bundle != NULL) {
+        worker->free_bundles = bundle->next;
+        worker->n_free_bundles--;
+    } else {
+        bundle = yk_bundle_new();
+    }
+    if (bundle == NULL) {
+        yk_journal_give(worker->config.room, YK_BUNDLE_EXTRA);
+        return YK_ENOMEM;
+    }
+    bundle->next = NULL;
+    bundle->number = ++writer->number;
+    bundle->worker = worker->config.worker;
+    bundle->syncs = writer == &worker->writers[1];
+    bundle->reserved = YK_BUNDLE_EXTRA;
+    writer->open = bundle;
+    return YK_OK;
+}
+
+static enum yk_err
+lane_reserve(void *arg, struct yk_lane *lane, uint64_t size, const char **ret_text)
+{
+    struct yk_worker *worker = arg;
+    struct writer *writer = writer_of(worker, lane);
+    enum yk_err result = YK_OK;
+    if (writer->open != NULL && writer->open->n_entries > 0 &&
+        writer->open->size + size > YK_BUNDLE_SIZE) {
+        send_bundle(worker, writer);
+    }
+    if (writer->open == NULL) {
+        result = open_bundle(worker, writer);
+    }
+    if (result == YK_OK && !yk_bundle_extend(writer->open, size)) {
+        result = YK_ENOMEM;
+    }
+    if (result == YK_OK && !yk_journal_take(worker->config.room, size)) {
+        result = YK_ENOSPACE;
+    }
+    if (result == YK_OK) {
+        writer->open->reserved += size;
+    } else if (result == YK_ENOSPACE) {
+        *ret_text = "no space left for the journal; see the log";
+    }
+    return result;
+}
+
+static void
+lane_unreserve(void *arg, struct yk_lane *lane, uint64_t size)
+{
+    struct yk_worker *worker = arg;
+    writer_of(worker, lane)->open->reserved -= size;
+    yk_journal_give(worker->config.room, (int64_t)size);
+}
+
+static uint64_t
+lane_append(void *arg, struct yk_lane *lane, const struct yk_entry *entry)
+{
+    struct writer *writer = writer_of(arg, lane);
+    yk_bundle_add(writer->open, entry);
+    return writer->open->number;
+}
+
+static void
+lane_keep(void *arg, struct yk_lane *lane, struct yk_bundle *bundle, uint32_t flags)
+{
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_KEEP, .keep = {lane, bundle, flags}});
+}
+
+static void
+recycle_bundle(struct yk_worker *worker, struct yk_bundle *bundle)
+{
+    if (worker->n_free_bundles == BUNDLES_KEPT) {
+        yk_bundle_free(bundle);
+        return;
+    }
+    yk_bundle_reset(bundle);
+    bundle->next = worker->free_bundles;
+    worker->free_bundles = bundle;
+    worker->n_free_bundles++;
+}
+
+/* Calls fn for each lane that has a journal. */
+static void
+each_journaled(struct yk_worker *worker, void (*fn)(struct yk_worker *, struct yk_lane *, void *),
+               void *arg)
+{
+    for (uint32_t i = 0; i < worker->config.n_buckets; i++) {
+        for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
+            struct yk_lane *lane = worker->buckets[i].lanes[k];
+            if (yk_lane_is_journaled(lane)) {
+                fn(worker, lane, arg);
+            }
+        }
+    }
+}
+
+static void
+tell_journaled(struct yk_worker *worker, struct yk_lane *lane, void *arg)
+{
+    const struct yk_bundle *bundle = arg;
+    if ((yk_lane_durability(lane) == YK_DURABILITY_DISK) == bundle->syncs &&
+        yk_lane_waits_for_journal(lane)) {
+        yk_lane_journaled(lane, bundle->number, bundle->position);
+        mark_dirty(worker, lane);
+    }
+}
+
+static void
+journaled(struct yk_worker *worker, struct yk_bundle *bundle)
+{
+    worker->n_bundles_out--;
+    each_journaled(worker, tell_journaled, bundle);
+    recycle_bundle(worker, bundle);
+}
+
+static void
+send_bundles(struct yk_worker *worker)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        struct writer *writer = &worker->writers[i];
+        if (writer->open != NULL && writer->open->n_entries > 0) {
+            send_bundle(worker, writer);
+        }
+    }
+}
+
+/* Which lanes of this worker keep old parts of the log, and whether one is being checkpointed. */
+struct need {
+    uint64_t from;
+    struct yk_lane *oldest;
+    bool is_under_way;
+};
+
+static void
+look_at_need(struct yk_worker *worker, struct yk_lane *lane, void *arg)
+{
+    struct need *need = arg;
+    uint64_t from = yk_lane_needed_from(lane);
+    (void)worker;
+    need->is_under_way = need->is_under_way || yk_lane_has_checkpoint(lane);
+    if (from < need->from) {
+        need->from = from;
+        need->oldest = lane;
+    }
+}
+
+/* One lane after another, so that they do not hinder the rest together. */
+static void
+tend_journal(struct yk_worker *worker)
+{
+    struct need need = {.from = UINT64_MAX};
+    if (worker->config.room == NULL) {
+        return;
+    }
+    uint64_t below = __atomic_load_n(&worker->config.room->checkpoint_below, __ATOMIC_ACQUIRE);
+    each_journaled(worker, look_at_need, &need);
+    if (!need.is_under_way && (need.from < below || need.from == 0)) {
+        (void)yk_lane_checkpoint(need.oldest, worker->now_ms);
+    }
+    __atomic_store_n(worker->config.needed_from, need.from, __ATOMIC_RELEASE);
+}
+
 /* The turn */
 
 static void
@@ -250,6 +445,7 @@ sweep(struct yk_worker *worker)
         return;
     }
     worker->swept_ms = worker->now_ms;
+    tend_journal(worker);
     for (uint32_t i = 0; i < worker->config.n_buckets; i++) {
         for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
             yk_lane_sweep(worker->buckets[i].lanes[k], worker->now_ms);
@@ -269,6 +465,7 @@ turn(struct yk_worker *worker, uint64_t now_ms)
         has_more = run_lanes(worker) || has_more;
     }
     sweep(worker);
+    send_bundles(worker);
     yk_router_end_turn(worker->router);
 }
 
@@ -322,6 +519,13 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
         worker->now_ms = event->now_ms;
         yk_lane_job_done(yk_job_lane(event->job_done.job), event->job_done.job, event->now_ms);
         break;
+    case YK_EVENT_JOURNALED:
+        journaled(worker, event->bundle);
+        break;
+    case YK_EVENT_KEPT:
+        yk_lane_kept(event->kept.lane, event->kept.result, event->now_ms);
+        mark_dirty(worker, event->kept.lane);
+        break;
     case YK_EVENT_DRAIN:
         yk_router_drain(worker->router);
         break;
@@ -361,6 +565,15 @@ yk_worker_next_turn(const struct yk_worker *worker)
             }
         }
     }
+    const struct yk_journal_room *room = worker->config.room;
+    uint64_t needed_from =
+        room != NULL ? __atomic_load_n(worker->config.needed_from, __ATOMIC_ACQUIRE) : UINT64_MAX;
+    bool has_to_tend =
+        room != NULL && (needed_from == 0 ||
+                         needed_from < __atomic_load_n(&room->checkpoint_below, __ATOMIC_ACQUIRE));
+    if (has_to_tend && (next_ms == 0 || worker->swept_ms + SWEEP_INTERVAL_MS < next_ms)) {
+        next_ms = worker->swept_ms + SWEEP_INTERVAL_MS;
+    }
     return next_ms;
 }
 
@@ -387,7 +600,8 @@ yk_worker_is_idle(const struct yk_worker *worker)
             }
         }
     }
-    return yk_router_sessions(worker->router) == 0 && worker->incoming.first == NULL;
+    return yk_router_sessions(worker->router) == 0 && worker->incoming.first == NULL &&
+           worker->n_bundles_out == 0;
 }
 
 uint32_t
@@ -470,6 +684,14 @@ yk_worker_free(struct yk_worker *worker)
     for (uint32_t i = 0; i < worker->n_frontends; i++) {
         yk_frontend_close(worker->frontends[i]);
     }
+    for (uint32_t i = 0; i < 2; i++) {
+        yk_bundle_free(worker->writers[i].open);
+    }
+    while (worker->free_bundles != NULL) {
+        struct yk_bundle *bundle = worker->free_bundles;
+        worker->free_bundles = bundle->next;
+        yk_bundle_free(bundle);
+    }
     free(worker->buckets);
     free(worker->dirty);
     free(worker->outgoing);
@@ -497,7 +719,14 @@ yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane)
     config.ring = bucket->ring;
     config.value_size_max = bucket->value_size_max;
     config.key_size_max = bucket->key_size_max;
-    config.sink = (struct yk_lane_sink){.arg = worker, .done = lane_done, .start = lane_start};
+    config.sink = (struct yk_lane_sink){.arg = worker,
+                                        .done = lane_done,
+                                        .start = lane_start,
+                                        .reserve = lane_reserve,
+                                        .unreserve = lane_unreserve,
+                                        .append = lane_append,
+                                        .keep = lane_keep};
+    YK_ASSERT(config.durability == YK_DURABILITY_MEMORY || worker->config.room != NULL);
     enum yk_err result = yk_lane_new(&config, &own->lanes[own->n_lanes]);
     if (result != YK_OK) {
         yk_stack_close(lane->stack);
@@ -505,6 +734,12 @@ yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane)
     }
     own->n_lanes++;
     return YK_OK;
+}
+
+struct yk_lane *
+yk_worker_lane(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane)
+{
+    return *lane_at(worker, bucket_index, lane);
 }
 
 uint32_t

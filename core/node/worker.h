@@ -21,6 +21,9 @@ struct yk_worker_config {
     uint32_t worker, n_workers;
     struct yk_bucket *const *buckets;
     uint32_t n_buckets;
+    struct yk_journal_room *room; /* of the log; NULL: no bucket has a journal */
+    /* Atomic, in the log: what is before it no lane of this worker needs. Told now and then. */
+    uint64_t *needed_from;
     /* Facts about the process for stats; see yk_router_sink. */
     void (*facts)(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg);
     void *facts_arg;
@@ -33,8 +36,8 @@ void yk_worker_free(struct yk_worker *worker);
 
 /* Before the first step. The worker owns what it is given, in any case. */
 void yk_worker_add_frontend(struct yk_worker *worker, struct yk_frontend *frontend);
-/* Of the config only what the bucket does not say: stack, lane, bucket_index, epoch, is_shut and
- * durability. */
+/* Of the config only what the bucket does not say: stack, lane, bucket_index, epochs, epoch,
+ * is_shut and durability. */
 enum yk_err
 yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane) YK_MUST_CHECK;
 
@@ -52,6 +55,8 @@ bool yk_worker_has_batch(const struct yk_worker *worker);
 bool yk_worker_is_idle(const struct yk_worker *worker);
 uint32_t yk_worker_sessions(const struct yk_worker *worker);
 uint32_t yk_worker_index(const struct yk_worker *worker);
+/* The lane of that number, which must be this worker's. */
+struct yk_lane *yk_worker_lane(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane);
 /* The frontend instances, for changes of options at run time. */
 struct yk_frontend *yk_worker_frontend(struct yk_worker *worker, uint32_t index);
 

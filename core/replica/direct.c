@@ -1,6 +1,7 @@
 /* The short way through a lane whose engine answers at once and keeps nothing: one op at a time,
  * from its read to its answer, in the order in which they were started. So the answers of a
- * connection come in the order of its requests, and none has to be kept until its turn comes.
+ * connection come in the order of its requests, and none has to be kept until its turn comes. With
+ * a journal that is so for reads; writes are prepared at once, and answered when they stand in it.
  *
  * What cannot go this way (a lane that is stopped, flushes, scans) goes by the queue. */
 #include <config.h>
@@ -71,7 +72,7 @@ write_decided(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
     }
     yk_job_reset(job, lane->now_ms);
     job->n_changes = 1;
-    job->writes[0] = op;
+    job->writes[0].op = op;
     yk_job_applied(job, result);
     lane_finish_writes(lane, job);
 }
@@ -82,16 +83,21 @@ yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms)
     struct yk_job *job = &lane->jobs[0];
     lane_advance(lane, now_ms);
     job->call.now_ms = lane->now_ms;
-    if (lane->queue.first == NULL && !lane->is_stopped) {
-        if (yk_op_is_read(op) || yk_decide_needs_old(&op->request)) {
-            read_old(lane, job, op);
-        } else {
-            lane_judge(lane, op, yk_slice_of(NULL, 0));
-        }
-    } else {
+    bool is_free = lane->queue.first == NULL && !lane->is_stopped && !lane->is_flushing;
+    if (!is_free) {
         yk_lane_submit(lane, op);
+    } else if (lane->is_journaled && !yk_op_is_read(op)) {
+        if (lane_take_journaled(lane, op)) {
+            read_old(lane, job, op);
+        }
+    } else if (yk_op_is_read(op) || yk_decide_needs_old(&op->request)) {
+        read_old(lane, job, op);
+    } else {
+        lane_judge(lane, op, yk_slice_of(NULL, 0));
     }
-    if (lane->decided.first != NULL) {
+    if (lane->is_journaled) {
+        lane_prepare_all(lane);
+    } else if (lane->decided.first != NULL) {
         write_decided(lane, job, yk_op_queue_pop(&lane->decided));
     }
     if (lane->queue.first != NULL) {

@@ -55,6 +55,8 @@ void
 yk_job_reset(struct yk_job *job, uint64_t now_ms)
 {
     job->step = JOB_GET;
+    job->mode = JOB_WRITES;
+    job->syncs = false;
     job->is_waiting = job->has_hints = job->is_single = false;
     job->single_at = job->n_single_done = 0;
     job->now_ms = job->call.now_ms = now_ms;
@@ -163,7 +165,7 @@ end_get(struct yk_job *job, enum yk_err result)
 }
 
 static void
-refuse(struct yk_job *job, struct yk_op *write, enum yk_err result)
+refuse(struct yk_job *job, union job_owner write, enum yk_err result)
 {
     job->refused[job->n_refused] = write;
     job->refusals[job->n_refused++] = result;
@@ -175,6 +177,10 @@ static void
 admit_all(struct yk_job *job)
 {
     uint32_t n = 0;
+    if (job->mode == JOB_APPLIES || job->mode == JOB_PAGES) {
+        job->n_admitted = job->n_changes;
+        return;
+    }
     for (uint32_t i = 0; i < job->n_changes; i++) {
         enum yk_err result = yk_stack_admit(job->stack, &job->changes[i]);
         if (result == YK_ENOMEM && n > 0) {
@@ -197,7 +203,7 @@ admit_all(struct yk_job *job)
 static enum yk_err
 start_apply(struct yk_job *job)
 {
-    if (job->n_admitted == 0) {
+    if (job->n_admitted == 0 || job->mode == JOB_ADMITS) {
         return YK_OK;
     }
     if (job->is_single) {

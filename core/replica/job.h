@@ -11,6 +11,21 @@
 
 #include "core/replica/lane.h"
 
+/* What the changes of a job are: of ops, to be admitted, applied and ended; or with a journal one
+ * half of that. */
+enum job_mode {
+    JOB_WRITES,  /* ops: admit, apply */
+    JOB_ADMITS,  /* ops: admit only */
+    JOB_APPLIES, /* entries of the overlay, which are committed: apply only */
+    JOB_PAGES    /* the pages of a checkpoint: apply, sync */
+};
+
+/* Whose change it is. */
+union job_owner {
+    struct yk_op *op;
+    struct yk_overlay_entry *entry;
+};
+
 enum job_step { JOB_GET, JOB_ADMIT, JOB_APPLY, JOB_SYNC, JOB_SCAN, JOB_FIGURES, JOB_END };
 
 struct yk_job {
@@ -19,6 +34,7 @@ struct yk_job {
     struct yk_lane *lane;
     struct yk_stack *stack;
     enum job_step step;
+    enum job_mode mode;
     bool is_out;      /* handed out, and not back yet */
     bool syncs;       /* what was applied is to be on the device when the job ends */
     bool has_hints;   /* a read wants to know of earlier ones */
@@ -44,8 +60,8 @@ struct yk_job {
     struct yk_op *gets[YK_BATCH_MAX];
     bool is_answered[YK_BATCH_MAX]; /* of gets: by the engine; the op may be gone since */
     struct yk_change changes[YK_BATCH_MAX];
-    struct yk_op *writes[YK_BATCH_MAX];  /* of changes, same index */
-    struct yk_op *refused[YK_BATCH_MAX]; /* by admit */
+    union job_owner writes[YK_BATCH_MAX];  /* of changes, same index */
+    union job_owner refused[YK_BATCH_MAX]; /* by admit, or an apply that had no room */
     enum yk_err refusals[YK_BATCH_MAX];
     uint32_t n_refused;
 };

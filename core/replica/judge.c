@@ -61,7 +61,12 @@ end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply, 
     enum yk_err result = (enum yk_err)reply->result;
     bool is_errand = op->errand != YK_ERRAND_NONE;
     struct yk_buffer *record = op->record, *old = op->old, *known = op->known;
-    if (op->entry != NULL) {
+    if (lane->is_journaled && op->entry != NULL) {
+        if (lane_holds_verdict(lane, op, reply)) {
+            return;
+        }
+        lane_let_go(lane, op);
+    } else if (op->entry != NULL) {
         release_key(lane, op, is_applied);
     }
     op->record = op->old = op->known = NULL;
@@ -87,6 +92,12 @@ lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, cons
 {
     struct yk_reply reply = {.struct_size = sizeof(reply), .result = result, .text = text};
     end_write(lane, op, &reply, false);
+}
+
+void
+lane_end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply)
+{
+    end_write(lane, op, reply, false);
 }
 
 void
@@ -196,7 +207,8 @@ accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
         lane_fail_write(lane, op, YK_ENOSPACE, "the slot has used up its versions");
         return;
     }
-    decision->record.version = lane->config.epoch << SEQUENCE_BITS | ++slot->sequence;
+    slot->sequence++;
+    op->version = decision->record.version = slot_last(slot);
     if (!decision->is_delete) {
         op->record = build_record(lane, op, decision);
         if (op->record == NULL) {
@@ -234,6 +246,7 @@ judge_errand(struct yk_lane *lane, struct yk_op *op, const struct yk_record *old
         return;
     }
     op->reply.result = YK_OK;
+    op->version = old->version;
     yk_op_queue_push(&lane->decided, op);
 }
 
@@ -334,9 +347,7 @@ end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_sl
     } else if (result != YK_OK && result != YK_ENOTFOUND) {
         complain(lane, op, result);
     }
-    if (op->entry != NULL) {
-        end_write(lane, op, &reply, false);
-    } else if (!lane->config.sink.done(lane->config.sink.arg, op, &reply)) {
+    if (!lane->config.sink.done(lane->config.sink.arg, op, &reply)) {
         YK_ASSERT(!op->is_kept);
     }
 }
@@ -352,24 +363,24 @@ static void
 end_too_much(struct yk_lane *lane, struct yk_op *op, uint64_t size)
 {
     struct yk_reply reply = {.struct_size = sizeof(reply), .result = YK_EBUSY, .number = size};
-    if (op->entry != NULL) {
-        end_write(lane, op, &reply, false);
-    } else {
-        (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
-    }
+    (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
 }
 
-void
-lane_answer_known(struct yk_lane *lane, struct yk_op *op)
+bool
+lane_answer_committed(struct yk_lane *lane, struct yk_op *op)
 {
-    struct yk_buffer *known = op->known;
-    if (known == NULL) {
-        end_get(lane, op, YK_ENOTFOUND, yk_slice_of(NULL, 0), NULL);
-    } else if (is_too_much(op, known->size)) {
-        end_too_much(lane, op, known->size);
-    } else {
-        end_get(lane, op, YK_OK, yk_slice_of(known->data, known->size), known);
+    struct yk_buffer *record;
+    if (!lane_find_committed(lane, op, &record)) {
+        return false;
     }
+    if (record == NULL) {
+        end_get(lane, op, YK_ENOTFOUND, yk_slice_of(NULL, 0), NULL);
+    } else if (is_too_much(op, record->size)) {
+        end_too_much(lane, op, record->size);
+    } else {
+        end_get(lane, op, YK_OK, yk_slice_of(record->data, record->size), record);
+    }
+    return true;
 }
 
 /* On another thread only the bytes are kept; what they mean is found out by the lane's own. */
@@ -419,17 +430,6 @@ yk_lane_got(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct y
     }
 }
 
-bool
-lane_waits(struct yk_lane *lane, struct yk_op *op)
-{
-    struct yk_overlay_entry *entry =
-        lane->holds_reads && op->entry == NULL ? yk_overlay_find(&lane->overlay, op) : NULL;
-    if (entry != NULL) {
-        yk_op_queue_push(&entry->waiters, op);
-    }
-    return entry != NULL;
-}
-
 void
 lane_finish_kept(struct yk_lane *lane, struct yk_op *op)
 {
@@ -440,8 +440,6 @@ lane_finish_kept(struct yk_lane *lane, struct yk_op *op)
     op->old = NULL;
     if (!yk_op_is_read(op)) {
         judge_got(lane, op, result, bytes);
-    } else if (lane_waits(lane, op)) {
-        /* as a waiter it is answered with what the write leaves */
     } else if (result == YK_EBUSY) {
         end_too_much(lane, op, op->reply.number);
     } else {
@@ -467,19 +465,26 @@ lane_finish_write(struct yk_lane *lane, struct yk_op *op)
     end_write(lane, op, reply, true);
 }
 
-static void
-tell_state(struct yk_lane *lane, const struct yk_job *job)
+/* What the engine holds is not known any more. */
+void
+lane_stop(struct yk_lane *lane, enum yk_err result)
+{
+    char reason[YK_ERROR_SIZE];
+    lane->is_stopped = true;
+    yk_stack_error(lane->config.stack, reason);
+    yk_log(lane->config.world, YK_LOG_ERROR, "store",
+           "lane stopped: apply failed bucket=%u lane=%u error=\"%s\" reason=\"%s\"; restart the "
+           "node",
+           lane->config.bucket_index, lane->config.lane, yk_err_text(result), reason);
+}
+
+void
+lane_tell_state(struct yk_lane *lane, const struct yk_job *job)
 {
     const struct yk_world *world = lane->config.world;
     char reason[YK_ERROR_SIZE];
     if (job->apply_result != YK_OK) {
-        lane->is_stopped = true;
-        yk_stack_error(lane->config.stack, reason);
-        yk_log(world, YK_LOG_ERROR, "store",
-               "lane stopped: apply failed bucket=%u lane=%u error=\"%s\" reason=\"%s\"; restart "
-               "the node",
-               lane->config.bucket_index, lane->config.lane, yk_err_text(job->apply_result),
-               reason);
+        lane_stop(lane, job->apply_result);
     }
     if (job->room_result != YK_OK && !lane->is_full) {
         lane->is_full = true;
@@ -494,18 +499,34 @@ tell_state(struct yk_lane *lane, const struct yk_job *job)
     }
 }
 
+/* An admit job: what found room goes on to the journal. */
+static void
+finish_admitted(struct yk_lane *lane, const struct yk_job *job)
+{
+    for (uint32_t i = 0; i < job->n_admitted; i++) {
+        lane_prepare_admitted(lane, job->writes[i].op);
+    }
+}
+
 void
 lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
 {
+    if (job->n_deferred > 0) {
+        lane->waits_room = lane->is_journaled && lane_has_unapplied(lane);
+    }
     for (uint32_t i = job->n_changes - job->n_deferred; i < job->n_changes; i++) {
-        yk_op_queue_push(&lane->decided, job->writes[i]);
+        yk_op_queue_push(&lane->decided, job->writes[i].op);
     }
     for (uint32_t i = 0; i < job->n_refused; i++) {
-        lane_fail_write(lane, job->refused[i], job->refusals[i], NULL);
+        lane_fail_write(lane, job->refused[i].op, job->refusals[i], NULL);
     }
-    tell_state(lane, job);
+    if (job->mode == JOB_ADMITS) {
+        finish_admitted(lane, job);
+        return;
+    }
+    lane_tell_state(lane, job);
     for (uint32_t i = 0; i < job->n_admitted; i++) {
-        struct yk_op *op = job->writes[i];
+        struct yk_op *op = job->writes[i].op;
         if (job->apply_result != YK_OK) {
             lane_fail_write(lane, op, YK_EIO, lane_stopped_text);
             continue;

@@ -48,6 +48,12 @@ lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 static void
 take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
+    if (lane->is_journaled) {
+        if (lane_take_journaled(lane, op)) {
+            lane_add_get(lane, job, op);
+        }
+        return;
+    }
     if (op->entry == NULL) {
         struct yk_overlay_entry *entry = yk_overlay_find(&lane->overlay, op);
         if (entry != NULL) {
@@ -59,9 +65,7 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
             return;
         }
     }
-    if (op->is_known && yk_op_is_read(op)) {
-        lane_answer_known(lane, op);
-    } else if (op->is_known) {
+    if (op->is_known) {
         lane_judge(lane, op,
                    op->known != NULL ? yk_slice_of(op->known->data, op->known->size)
                                      : yk_slice_of(NULL, 0));
@@ -75,7 +79,7 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 static void
 take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    if (!lane_waits(lane, op)) {
+    if (!lane->is_journaled || !lane_answer_committed(lane, op)) {
         lane_add_get(lane, job, op);
     }
 }
@@ -83,24 +87,30 @@ take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 static void
 refuse(struct yk_lane *lane, struct yk_op *op)
 {
-    if (yk_op_is_read(op) && op->entry == NULL) {
+    if (yk_op_is_read(op)) {
         lane_answer(lane, op, YK_ESTOPPED, lane_stopped_text);
     } else {
         lane_fail_write(lane, op, YK_ESTOPPED, lane_stopped_text);
     }
 }
 
+static bool
+has_to_take(const struct yk_lane *lane)
+{
+    return lane->queue.first != NULL && !lane_marks_bar(lane) && !lane_is_behind(lane);
+}
+
 /* Reads of this batch happen before its changes. */
 static void
 take_queue(struct yk_lane *lane, struct yk_job *job)
 {
-    while (job->n_gets < YK_BATCH_MAX && lane->queue.first != NULL && !lane_marks_bar(lane)) {
+    while (job->n_gets < YK_BATCH_MAX && has_to_take(lane)) {
         struct yk_op *op = yk_op_queue_pop(&lane->queue);
         if (lane->is_stopped) {
             refuse(lane, op);
         } else if (op->request.op == YK_OP_FLUSH) {
             lane_flush(lane, op);
-        } else if (yk_op_is_read(op) && op->entry == NULL) {
+        } else if (yk_op_is_read(op)) {
             take_read(lane, job, op);
         } else {
             take_write(lane, job, op);
@@ -144,7 +154,7 @@ take_decided(struct yk_lane *lane, struct yk_job *job)
         }
         lane_fill_change(lane, op, &job->changes[job->n_changes]);
         bytes += op->record != NULL ? op->record->size : 0;
-        job->writes[job->n_changes++] = op;
+        job->writes[job->n_changes++].op = op;
     }
 }
 
@@ -181,7 +191,13 @@ finish_job(struct yk_lane *lane, struct yk_job *job)
             lane_finish_kept(lane, job->gets[i]);
         }
     }
-    lane_finish_writes(lane, job);
+    if (job->mode == JOB_APPLIES) {
+        lane_finish_applied(lane, job);
+    } else if (job->mode == JOB_PAGES) {
+        lane_finish_pages(lane, job);
+    } else {
+        lane_finish_writes(lane, job);
+    }
     if (job->scan != NULL) {
         lane_finish_scan(lane, job);
     }
@@ -203,6 +219,24 @@ load_marks(struct yk_lane *lane, struct yk_job *job)
     }
 }
 
+/* Does another thread have to admit what is decided, and may it be tried now? */
+static bool
+has_to_admit(const struct yk_lane *lane)
+{
+    return lane->admits_late && !lane->waits_room && lane->decided.first != NULL;
+}
+
+static void
+take_journaled(struct yk_lane *lane, struct yk_job *job)
+{
+    lane_prepare_all(lane);
+    lane_take_unapplied(lane, job);
+    if (job->n_changes == 0 && has_to_admit(lane)) {
+        job->mode = JOB_ADMITS;
+        take_decided(lane, job);
+    }
+}
+
 static void
 build_writer(struct yk_lane *lane, struct yk_job *job)
 {
@@ -213,7 +247,12 @@ build_writer(struct yk_lane *lane, struct yk_job *job)
     if (lane->marks.state == MARKS_WAITING && lane->decided.first == NULL) {
         lane_marks_store(lane);
     }
-    take_decided(lane, job);
+    lane_start_flush(lane);
+    if (!lane->is_journaled) {
+        take_decided(lane, job);
+    } else if (!lane_take_pages(lane, job)) {
+        take_journaled(lane, job);
+    }
     take_queue(lane, job);
     if (lane->n_jobs == 1) {
         take_scans(lane, job);
@@ -224,9 +263,13 @@ build_writer(struct yk_lane *lane, struct yk_job *job)
 static bool
 has_to_write(const struct yk_lane *lane)
 {
-    return lane->decided.first != NULL || lane->marks.state == MARKS_WAITING ||
-           lane->marks.state == MARKS_TO_LOAD ||
-           (lane->queue.first != NULL && !lane_marks_bar(lane)) ||
+    bool has_changes = lane->is_journaled ? has_to_admit(lane) || lane->n_unapplied > 0 ||
+                                                (!lane->admits_late && !lane->waits_room &&
+                                                 lane->decided.first != NULL)
+                                          : lane->decided.first != NULL;
+    return has_changes || (lane->flush_waiting != NULL && lane->decided.first == NULL) ||
+           lane->checkpoint.state == CHECKPOINT_STORING || lane->marks.state == MARKS_WAITING ||
+           lane->marks.state == MARKS_TO_LOAD || has_to_take(lane) ||
            (lane->n_jobs == 1 && lane->scans.first != NULL);
 }
 
@@ -343,16 +386,33 @@ make_jobs(struct yk_lane *lane)
     }
     for (; lane->n_jobs < n_jobs; lane->n_jobs++) {
         yk_job_init(&lane->jobs[lane->n_jobs], lane, lane->config.stack);
-        lane->jobs[lane->n_jobs].syncs = lane->config.durability == YK_DURABILITY_DISK;
     }
-    lane->holds_reads = n_jobs > 1 && lane->config.durability == YK_DURABILITY_DISK;
+    return YK_OK;
+}
+
+static enum yk_err
+make_slots(struct yk_lane *lane)
+{
+    const struct yk_lane_config *config = &lane->config;
+    lane->n_slots = (1u << config->ring.slot_bits) / config->ring.n_lanes + 1;
+    lane->slots = calloc(lane->n_slots, sizeof(struct slot));
+    lane->flush_op = calloc(1, sizeof(struct yk_op));
+    if (lane->slots == NULL || lane->flush_op == NULL) {
+        return YK_ENOMEM;
+    }
+    for (uint32_t i = 0; i < lane->n_slots; i++) {
+        uint32_t slot = i * config->ring.n_lanes + config->lane;
+        bool has_own = config->epochs != NULL && slot >> config->ring.slot_bits == 0;
+        lane->slots[i].epoch = has_own ? config->epochs[slot] : config->epoch;
+        YK_ASSERT(lane->slots[i].epoch > 0 && lane->slots[i].epoch < 1u << 24);
+    }
+    lane->flush_op->request.op = YK_OP_FLUSH;
     return YK_OK;
 }
 
 enum yk_err
 yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
 {
-    YK_ASSERT(config->epoch > 0 && config->epoch < 1u << 24);
     struct yk_lane *lane = calloc(1, sizeof(*lane));
     if (lane == NULL) {
         return YK_ENOMEM;
@@ -362,17 +422,20 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->is_inline = yk_lane_jobs_max(lane->info) == 0;
     lane->has_prefetch = yk_stack_has_prefetch(config->stack);
     lane->with_checksum = (lane->info->caps & YK_BACKEND_VOLATILE) == 0;
-    lane->n_slots = (1u << config->ring.slot_bits) / config->ring.n_lanes + 1;
     lane->is_stopped = config->is_shut;
-    lane->slots = calloc(lane->n_slots, sizeof(struct slot));
+    lane->is_journaled = config->durability != YK_DURABILITY_MEMORY;
+    lane->admits_late = lane->is_journaled && !lane->is_inline && yk_stack_has_admit(config->stack);
+    lane->overlay.owns_keys = lane->is_journaled;
+    lane->needed_from = UINT64_MAX;
     if (!yk_stack_has_hints(config->stack)) {
         lane->recall = calloc(1, sizeof(struct yk_recall));
     }
     lane->sweep = yk_scan_state_new(config->key_size_max, SWEEP_BYTES, false);
     lane->sweep_op = calloc(1, sizeof(struct yk_op));
-    if (yk_overlay_init(&lane->overlay) != YK_OK || make_jobs(lane) != YK_OK ||
-        (!config->is_shut && lane_marks_init(lane) != YK_OK) || lane->slots == NULL ||
-        lane->sweep == NULL || lane->sweep_op == NULL) {
+    if (make_slots(lane) != YK_OK || yk_overlay_init(&lane->overlay) != YK_OK ||
+        make_jobs(lane) != YK_OK || (!config->is_shut && lane_marks_init(lane) != YK_OK) ||
+        (lane->is_journaled && lane_checkpoint_init(lane) != YK_OK) || lane->sweep == NULL ||
+        lane->sweep_op == NULL) {
         lane->config.stack = NULL;
         yk_lane_free(lane);
         return YK_ENOMEM;
@@ -393,6 +456,9 @@ yk_lane_free(struct yk_lane *lane)
     if (lane->overlay.chains != NULL) {
         yk_overlay_done(&lane->overlay);
     }
+    lane_checkpoint_done(lane);
+    free(lane->flush_op);
+    free(lane->recovery);
     yk_stack_close(lane->config.stack);
     yk_scan_state_free(lane->sweep);
     free(lane->sweep_op);
@@ -430,7 +496,51 @@ yk_lane_is_idle(const struct yk_lane *lane)
         is_out = is_out || lane->reads[i].first != NULL;
     }
     return !is_out && lane->queue.first == NULL && lane->scans.first == NULL &&
-           lane->decided.first == NULL && lane->overlay.n_entries == 0;
+           lane->decided.first == NULL && lane->prepared.first == NULL && lane->n_unapplied == 0 &&
+           lane->checkpoint.state == CHECKPOINT_NONE &&
+           (lane->is_journaled || lane->overlay.n_entries == 0);
+}
+
+bool
+yk_lane_is_journaled(const struct yk_lane *lane)
+{
+    return lane->is_journaled;
+}
+
+bool
+yk_lane_waits_for_journal(const struct yk_lane *lane)
+{
+    return lane->prepared.first != NULL;
+}
+
+enum yk_durability
+yk_lane_durability(const struct yk_lane *lane)
+{
+    return lane->config.durability;
+}
+
+bool
+yk_lane_needs_snapshots(const struct yk_lane *lane)
+{
+    return lane->needs_snapshots;
+}
+
+bool
+yk_lane_is_volatile(const struct yk_lane *lane)
+{
+    return (lane->info->caps & YK_BACKEND_VOLATILE) != 0;
+}
+
+bool
+yk_lane_is_shut(const struct yk_lane *lane)
+{
+    return lane->config.is_shut;
+}
+
+uint32_t
+yk_lane_bucket(const struct yk_lane *lane)
+{
+    return lane->config.bucket_index;
 }
 
 uint32_t

@@ -1,9 +1,17 @@
 /* A lane: a node's share of a bucket that one worker owns, and the replication machine of its
- * slots. For now every slot has one member, this node: a write is judged, given a version, admitted
- * by the engine, and so committed; then applied and answered.
+ * slots. For now every slot has one member, this node.
+ *
+ * At durability memory a write is judged, given a version, admitted by the engine, and so
+ * committed; then applied and answered:
  *
  *     submit -> queue -> [get the old record] -> judge -> decided -> [admit, apply] -> done
  *                  \-> overlay: waits for the write of its key that is under way
+ *
+ * At os and disk it is committed when it stands in the journal (sink->append, yk_lane_journaled),
+ * and applied after that:
+ *
+ *     submit -> queue -> [get] -> judge -> decided -> [admit] -> prepared -> committed -> done
+ *                                                                               \-> applied
  *
  * Engine calls are made in batches, called jobs. For an engine that does not block a job runs at
  * once, within yk_lane_run, and values are lent from the engine's memory; for others it is handed
@@ -17,12 +25,17 @@
 #define YK_REPLICA_LANE_H
 
 #include "core/ring/ring.h"
+#include "core/store/entry.h"
 #include "core/store/op.h"
 #include "core/store/scan.h"
 #include "core/store/stack.h"
 
 struct yk_lane;
 struct yk_job;
+struct yk_bundle;
+
+/* What is to be done with a piece of a snapshot. */
+enum yk_keep_flags { YK_KEEP_FIRST = 1, YK_KEEP_LAST = 2, YK_KEEP_GIVE_UP = 4 };
 
 struct yk_lane_sink {
     void *arg;
@@ -32,6 +45,16 @@ struct yk_lane_sink {
     bool (*done)(void *arg, struct yk_op *op, const struct yk_reply *reply);
     /* Have yk_job_run(job) called by a thread that may block, then yk_lane_job_done by this one. */
     void (*start)(void *arg, struct yk_job *job);
+
+    /* For lanes with a journal. Sets so many bytes aside in it; what is refused says why. */
+    enum yk_err (*reserve)(void *arg, struct yk_lane *lane, uint64_t size, const char **ret_text);
+    void (*unreserve)(void *arg, struct yk_lane *lane, uint64_t size);
+    /* Appends within what was set aside. Returns the mark with which yk_lane_journaled will be
+     * called when it stands there: never less than before. */
+    uint64_t (*append)(void *arg, struct yk_lane *lane, const struct yk_entry *entry);
+    /* Takes a piece of a snapshot; its end is told by yk_lane_kept, but for GIVE_UP. The bundle is
+     * the lane's and lent until then. flags: enum yk_keep_flags. */
+    void (*keep)(void *arg, struct yk_lane *lane, struct yk_bundle *bundle, uint32_t flags);
 };
 
 struct yk_lane_config {
@@ -42,7 +65,10 @@ struct yk_lane_config {
     struct yk_ring ring;
     uint32_t lane;
     uint32_t bucket_index;
-    uint64_t epoch; /* 1 .. 2^24 - 1; raised at every start of the node, so versions never repeat */
+    /* 1 .. 2^24 - 1, raised at every start of the node, so versions never repeat: of each slot of
+     * the bucket, by its number; NULL: all have `epoch`. Looked at by yk_lane_new only. */
+    const uint32_t *epochs;
+    uint64_t epoch;
     uint64_t value_size_max;
     uint32_t key_size_max;
     struct yk_lane_sink sink;
@@ -68,6 +94,39 @@ void yk_lane_execute(struct yk_lane *lane, struct yk_op *op, uint64_t now_ms);
 /* Looks for a while for records that have ended, and drops them. Cheap when there can be none. */
 void yk_lane_sweep(struct yk_lane *lane, uint64_t now_ms);
 bool yk_lane_has_to_sweep(const struct yk_lane *lane); /* or there is nothing to look for */
+
+/* With a journal. What was appended up to this mark stands in it, behind position at the earliest;
+ * run the lane afterwards. */
+void yk_lane_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position);
+/* Begins a checkpoint, and runs; false: not now. */
+bool yk_lane_checkpoint(struct yk_lane *lane, uint64_t now_ms);
+void yk_lane_kept(struct yk_lane *lane, enum yk_err result, uint64_t now_ms);
+bool yk_lane_has_checkpoint(const struct yk_lane *lane);
+/* Where the log begins that a restart would need for this lane; UINT64_MAX: it needs none. */
+uint64_t yk_lane_needed_from(const struct yk_lane *lane);
+/* At the end of a node, by any thread that may block: a last checkpoint, where that is a sync.
+ * YK_OK: a restart needs nothing of the journal. */
+enum yk_err yk_lane_settle(struct yk_lane *lane) YK_MUST_CHECK;
+
+/* Recovery: before the first op, by any thread that may block. First what the engine says of
+ * itself, or a snapshot; then the journal, oldest first. ECORRUPT: a page is damaged. */
+enum yk_err yk_lane_recover(struct yk_lane *lane) YK_MUST_CHECK;
+/* The entry is lent. From a snapshot: position is UINT64_MAX. What the lane has already is left
+ * out. */
+enum yk_err yk_lane_replay(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position,
+                           uint64_t now_ms) YK_MUST_CHECK;
+/* What was collected goes into the engine; *ret_applied changes were made in all. */
+enum yk_err yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied) YK_MUST_CHECK;
+bool yk_lane_is_journaled(const struct yk_lane *lane);
+bool
+yk_lane_waits_for_journal(const struct yk_lane *lane); /* something of it is on its way there */
+enum yk_durability yk_lane_durability(const struct yk_lane *lane);
+bool yk_lane_needs_snapshots(const struct yk_lane *lane);
+bool yk_lane_is_volatile(const struct yk_lane *lane); /* its engine keeps nothing over a close */
+/* It has none yet on which a restart could build: one is to be made soon. */
+void yk_lane_want_checkpoint(struct yk_lane *lane);
+bool yk_lane_is_shut(const struct yk_lane *lane);
+uint32_t yk_lane_bucket(const struct yk_lane *lane); /* index */
 
 bool yk_lane_pins(const struct yk_lane *lane); /* ops must come with their bytes pinned */
 bool yk_lane_keeps(

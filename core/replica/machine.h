@@ -16,8 +16,18 @@
 /* What a slot knows beyond its records. */
 struct slot {
     uint64_t sequence;      /* of the last version given */
+    uint64_t epoch;         /* of the versions that are given now */
     uint64_t flush_version; /* records up to this one are absent */
+    uint64_t position;      /* with a journal: version of the last committed change */
+    uint64_t floor;         /* likewise: the greatest version ever forgotten */
 };
+
+/* The last version that was given, or may have been given before the start. */
+static inline uint64_t
+slot_last(const struct slot *slot)
+{
+    return slot->epoch << SEQUENCE_BITS | slot->sequence;
+}
 
 /* The flush marks of an engine that keeps its records are kept in it too, in lane records, a page
  * for some slots each. While they are written nothing is judged: so no write can come between.
@@ -49,6 +59,37 @@ struct marks {
     uint64_t retry_ms;   /* not before, after a failure */
 };
 
+/* A checkpoint of a journaled lane: from then on the journal before it is not needed.
+ *
+ *     NONE -> SETTLING (what is committed goes into the engine) -> STORING (pages and sync, a job)
+ *                                                              \-> SCANNING <-> KEEPING (a
+ * snapshot)
+ */
+enum checkpoint_state {
+    CHECKPOINT_NONE,
+    CHECKPOINT_SETTLING,
+    CHECKPOINT_STORING,
+    CHECKPOINT_SCANNING,
+    CHECKPOINT_KEEPING
+};
+
+struct checkpoint {
+    enum checkpoint_state state;
+    uint64_t queue_number;    /* entries queued up to here are to be applied before it */
+    struct yk_buffer **pages; /* as of its begin */
+    uint64_t needed_next;     /* needed_from after it */
+    uint64_t retry_ms;        /* not before, after a failure */
+    /* Of a snapshot. */
+    struct yk_scan_state *scan;
+    struct yk_op *scan_op;
+    struct yk_bundle *bundle; /* what a step found */
+    bool has_begun, is_failed, is_last;
+    uint64_t n_records, size; /* written so far */
+};
+
+/* Changes that recovery collects until there are enough for one call. */
+struct recovery;
+
 struct yk_lane {
     struct yk_lane_config config;
     const struct yk_backend_info *info;
@@ -60,9 +101,8 @@ struct yk_lane {
     bool is_inline; /* the engine answers at once */
     bool has_prefetch;
     bool with_checksum;
-    bool holds_reads; /* a read of a key that is being written waits for the write's end */
-    bool is_stopped;  /* apply failed: what the engine holds is not known */
-    bool is_full;     /* the last apply was refused */
+    bool is_stopped; /* apply failed: what the engine holds is not known */
+    bool is_full;    /* the last apply was refused */
     struct yk_overlay overlay;
     struct yk_op_queue queue; /* submitted */
     /* Likewise, for the jobs that read. A key has its queue and its job: so the reads of a client
@@ -78,6 +118,25 @@ struct yk_lane {
      * allocation. */
     struct yk_buffer *spare;
     struct yk_recall *recall; /* NULL: the engine remembers reads by itself */
+
+    /* With a journal. */
+    bool is_journaled;
+    bool admits_late;            /* the stack admits on another thread: by a job of its own */
+    bool waits_room;             /* what is decided found no room beside what is not applied yet */
+    bool is_flushing;            /* a flush is on its way to the journal: nothing else begins */
+    bool needs_snapshots;        /* what the engine keeps cannot be trusted after every end */
+    struct yk_op *flush_op;      /* of a delayed one that is due */
+    struct yk_op *flush_waiting; /* for what was taken up before it to be judged */
+    uint64_t flush_waiting_ms;   /* when it is to be */
+    struct yk_op_queue prepared; /* in the order of the journal */
+    struct yk_overlay_entry *unapplied, *unapplied_last, *stuck; /* by next_queued */
+    uint32_t n_unapplied, n_stuck;
+    uint64_t unapplied_bytes, queue_number;
+    uint64_t retry_ms;    /* when what is stuck is tried again */
+    uint64_t needed_from; /* position in the log: what is there and behind is not checkpointed */
+    uint64_t flush_retry_ms;
+    struct checkpoint checkpoint;
+    struct recovery *recovery;
 
     uint64_t n_damaged;     /* records that could not be read */
     uint64_t complained_ms; /* when such a one was last logged */
@@ -147,7 +206,8 @@ void lane_flush_due(struct yk_lane *lane);               /* looks whether a dela
 static inline bool
 lane_marks_bar(const struct yk_lane *lane)
 {
-    return lane->marks.state != MARKS_VOLATILE && lane->marks.state != MARKS_IDLE;
+    return lane->is_flushing ||
+           (lane->marks.state != MARKS_VOLATILE && lane->marks.state != MARKS_IDLE);
 }
 void lane_marks_store(struct yk_lane *lane); /* WAITING, and no write is under way */
 void
@@ -159,14 +219,72 @@ extern const char lane_stopped_text[];
 void lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old); /* empty: no record */
 void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
+void lane_stop(struct yk_lane *lane, enum yk_err result);
+void lane_tell_state(struct yk_lane *lane, const struct yk_job *job);
+void lane_end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply);
 void lane_finish_kept(struct yk_lane *lane, struct yk_op *op); /* what an executor read for it */
 void lane_finish_writes(struct yk_lane *lane, struct yk_job *job);
 void lane_finish_write(struct yk_lane *lane, struct yk_op *op); /* it is applied */
-/* A read of a key that is being written, where the engine may show what is not yet safe: it waits
- * for the write's end, behind others. False: it need not. */
-bool lane_waits(struct yk_lane *lane, struct yk_op *op);
-/* A read that waited for a write of its key, and knows what that left. */
-void lane_answer_known(struct yk_lane *lane, struct yk_op *op);
+/* A read of a key that has a committed record, which the engine may not show yet: it is answered
+ * with that. False: there is none. */
+bool lane_answer_committed(struct yk_lane *lane, struct yk_op *op);
+
+/* marks.c, of pages */
+uint32_t lane_pages(const struct yk_lane *lane);
+/* flushes: with all that is there flushed. NULL: no memory. */
+struct yk_buffer *
+lane_page_make(const struct yk_lane *lane, uint32_t index, uint64_t flush_at_ms, bool flushes);
+/* ECORRUPT: it is not that page. */
+enum yk_err
+lane_page_read(struct yk_lane *lane, uint32_t index, struct yk_slice bytes) YK_MUST_CHECK;
+
+/* prepare.c: writes of a lane that has a journal. */
+/* Takes up a write; true: its old record is to be read first. */
+bool lane_take_journaled(struct yk_lane *lane, struct yk_op *op);
+/* What is decided goes to the journal, if nobody else has to admit it. */
+void lane_prepare_all(struct yk_lane *lane);
+void lane_prepare(struct yk_lane *lane, struct yk_op *op); /* it is admitted, and has its room */
+void lane_prepare_admitted(struct yk_lane *lane, struct yk_op *op); /* it is admitted */
+/* A write ends without a change. True: its answer waits for what it was judged on. */
+bool lane_holds_verdict(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply);
+/* The holder is judged: those who wait for the key go on. */
+void lane_let_go(struct yk_lane *lane, struct yk_op *op);
+/* What is committed and not in the engine; false: nothing is. NULL: a deletion. */
+bool lane_find_committed(const struct yk_lane *lane, const struct yk_op *op,
+                         struct yk_buffer **ret_record);
+/* Of op NULL: a delayed one that is due. */
+void lane_flush_journaled(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms);
+void lane_start_flush(struct yk_lane *lane);     /* where one waits, and nothing is before it */
+bool lane_is_behind(const struct yk_lane *lane); /* too much waits to be applied */
+
+/* Is there something admitted that the engine will still be given? */
+static inline bool
+lane_has_unapplied(const struct yk_lane *lane)
+{
+    return lane->prepared.first != NULL || lane->n_unapplied > 0;
+}
+
+/* apply.c: what is committed goes into the engine. */
+void lane_queue_applied(struct yk_lane *lane, struct yk_overlay_entry *entry,
+                        struct yk_buffer *record); /* NULL: a deletion */
+struct yk_key lane_entry_key(const struct yk_lane *lane, const struct yk_overlay_entry *entry);
+/* For an engine that answers at once; where it fails the lane stops. */
+void lane_apply_now(struct yk_lane *lane, const struct yk_change *change);
+void lane_take_unapplied(struct yk_lane *lane, struct yk_job *job);
+void lane_finish_applied(struct yk_lane *lane, struct yk_job *job);
+void lane_retry_stuck(struct yk_lane *lane);
+void
+lane_entry_idle(struct yk_lane *lane, struct yk_overlay_entry *entry); /* forgets it, if it is */
+
+/* checkpoint.c */
+enum yk_err lane_checkpoint_init(struct yk_lane *lane) YK_MUST_CHECK;
+void lane_checkpoint_done(struct yk_lane *lane);
+void lane_checkpoint_step(struct yk_lane *lane); /* goes on, where it can */
+bool lane_take_pages(struct yk_lane *lane, struct yk_job *job);
+void lane_finish_pages(struct yk_lane *lane, const struct yk_job *job);
+bool lane_snapshot_add(struct yk_lane *lane, uint32_t slot, struct yk_slice key,
+                       struct yk_slice record); /* false: enough for this step */
+void lane_snapshot_scanned(struct yk_lane *lane, const struct yk_job *job);
 
 /* sweep.c */
 void lane_finish_scan(struct yk_lane *lane, struct yk_job *job);

@@ -1,8 +1,13 @@
-/* Flush marks: a flush makes all records up to a version absent, slot by slot, and is kept in lane
- * records of the engine, so that a restart brings nothing back.
+/* Pages: what a lane knows of its slots beyond their records, 512 slots each. They stand in lane
+ * records of an engine that keeps something, and at the head of a snapshot.
  *
- * A page: format (1 byte, 1) | slots (2) | time of a flush to come, ms (8) | versions (8 each) |
- * checksum (4), little-endian; its key is the slot 0xFFFF and "flush" with the page's number. */
+ * A page: format (1 byte, 2) | slots (2) | time of a flush to come, ms (8) | slot time, ms (8) |
+ * for each slot: flush version (8), position (8), floor (8) | checksum (4), little-endian; its key
+ * is the slot 0xFFFF and "flush" with the page's number. Format 1, of folders made before there was
+ * a journal, has no slot time, and the flush version alone for each slot.
+ *
+ * Without a journal they are stored when there is a flush (marks), so that a restart brings nothing
+ * back; with one at each checkpoint. */
 #include <config.h>
 
 #include "core/replica/machine.h"
@@ -15,9 +20,12 @@
 #include "core/store/decide.h"
 
 enum {
-    PAGE_FORMAT = 1,
+    PAGE_FORMAT_FIRST = 1,
+    PAGE_FORMAT = 2,
     PAGE_SLOTS = 512,
-    PAGE_HEAD = 11,
+    PAGE_HEAD_FIRST = 11,
+    PAGE_HEAD = 19,
+    SLOT_SIZE = 24,
     CHECKSUM_SIZE = 4,
     KEY_SIZE = 7,
     KEY_ROOM = YK_PIN_ROOM + 8,
@@ -32,10 +40,27 @@ page_slots(const struct yk_lane *lane, uint32_t page)
     return left < PAGE_SLOTS ? left : PAGE_SLOTS;
 }
 
-static uint32_t
-page_checksum(const uint8_t *page, size_t size, const struct yk_op *op)
+static void
+put_page_key(uint8_t *to, uint32_t index)
 {
-    return (uint32_t)XXH3_64bits_withSeed(page, size - CHECKSUM_SIZE, op->hash);
+    memcpy(to, "flush", 5);
+    to[5] = (uint8_t)(index >> 8);
+    to[6] = (uint8_t)index;
+}
+
+static uint32_t
+page_checksum(const uint8_t *page, size_t size, uint32_t index)
+{
+    uint8_t key[KEY_SIZE];
+    put_page_key(key, index);
+    return (uint32_t)XXH3_64bits_withSeed(page, size - CHECKSUM_SIZE,
+                                          yk_hash(yk_slice_of(key, KEY_SIZE)));
+}
+
+uint32_t
+lane_pages(const struct yk_lane *lane)
+{
+    return (lane->n_slots + PAGE_SLOTS - 1) / PAGE_SLOTS;
 }
 
 enum yk_err
@@ -45,8 +70,8 @@ lane_marks_init(struct yk_lane *lane)
     if ((lane->info->caps & YK_BACKEND_VOLATILE) != 0) {
         return YK_OK;
     }
-    marks->state = MARKS_TO_LOAD;
-    marks->n_pages = (lane->n_slots + PAGE_SLOTS - 1) / PAGE_SLOTS;
+    marks->state = lane->is_journaled ? MARKS_IDLE : MARKS_TO_LOAD;
+    marks->n_pages = lane_pages(lane);
     YK_ASSERT(marks->n_pages <= YK_BATCH_MAX);
     marks->ops = calloc(marks->n_pages, sizeof(struct yk_op));
     marks->keys = calloc(marks->n_pages, KEY_ROOM);
@@ -56,9 +81,7 @@ lane_marks_init(struct yk_lane *lane)
     for (uint32_t i = 0; i < marks->n_pages; i++) {
         struct yk_op *op = &marks->ops[i];
         uint8_t *key = marks->keys + i * KEY_ROOM + YK_PIN_ROOM;
-        memcpy(key, "flush", 5);
-        key[5] = (uint8_t)(i >> 8);
-        key[6] = (uint8_t)i;
+        put_page_key(key, i);
         op->pinned = marks->keys + i * KEY_ROOM;
         op->request = (struct yk_request){.struct_size = sizeof(op->request),
                                           .op = YK_OP_STORE,
@@ -81,12 +104,21 @@ lane_marks_done(struct yk_lane *lane)
 
 /* Flushes */
 
+static uint64_t
+flush_time(const struct yk_lane *lane, const struct yk_op *op)
+{
+    struct yk_ttl delay = op->request.expiry;
+    return delay.kind == YK_EXPIRY_NEVER ? lane->now_ms : (uint64_t)yk_ttl_fix(delay, lane->now_ms);
+}
+
 void
 lane_flush(struct yk_lane *lane, struct yk_op *op)
 {
-    struct yk_ttl delay = op->request.expiry;
-    uint64_t at_ms =
-        delay.kind == YK_EXPIRY_NEVER ? lane->now_ms : (uint64_t)yk_ttl_fix(delay, lane->now_ms);
+    uint64_t at_ms = flush_time(lane, op);
+    if (lane->is_journaled) {
+        lane_flush_journaled(lane, op, at_ms);
+        return;
+    }
     if (lane->marks.state != MARKS_VOLATILE) {
         lane->marks.flush = op;
         lane->marks.at_ms = at_ms;
@@ -106,7 +138,9 @@ lane_flush_due(struct yk_lane *lane)
     if (lane->flush_at_ms == 0 || lane->flush_at_ms > lane->now_ms) {
         return;
     }
-    if (marks->state == MARKS_VOLATILE) {
+    if (lane->is_journaled) {
+        lane_flush_journaled(lane, NULL, lane->flush_at_ms);
+    } else if (marks->state == MARKS_VOLATILE) {
         lane->flush_at_ms = 0;
         lane_flush_slots(lane);
     } else if (marks->state == MARKS_IDLE && marks->retry_ms <= lane->now_ms && !lane->is_stopped) {
@@ -118,27 +152,27 @@ lane_flush_due(struct yk_lane *lane)
 
 /* Storing */
 
-static struct yk_buffer *
-make_page(const struct yk_lane *lane, uint32_t index)
+struct yk_buffer *
+lane_page_make(const struct yk_lane *lane, uint32_t index, uint64_t flush_at_ms, bool flushes)
 {
-    const struct yk_op *op = &lane->marks.ops[index];
     uint16_t n = (uint16_t)page_slots(lane, index);
-    bool is_due = lane->marks.is_due;
-    uint64_t at_ms = is_due ? 0 : lane->marks.at_ms;
-    struct yk_buffer *page = yk_buffer_new(PAGE_HEAD + n * 8u + CHECKSUM_SIZE);
+    struct yk_buffer *page = yk_buffer_new(PAGE_HEAD + n * (size_t)SLOT_SIZE + CHECKSUM_SIZE);
     if (page == NULL) {
         return NULL;
     }
     page->data[0] = PAGE_FORMAT;
     memcpy(page->data + 1, &n, 2);
-    memcpy(page->data + 3, &at_ms, 8);
+    memcpy(page->data + 3, &flush_at_ms, 8);
+    memcpy(page->data + 11, &lane->now_ms, 8);
     for (uint32_t i = 0; i < n; i++) {
         const struct slot *slot = &lane->slots[index * PAGE_SLOTS + i];
-        uint64_t version =
-            is_due ? lane->config.epoch << SEQUENCE_BITS | slot->sequence : slot->flush_version;
-        memcpy(page->data + PAGE_HEAD + i * 8, &version, 8);
+        uint64_t flush_version = flushes ? slot_last(slot) : slot->flush_version;
+        uint8_t *to = page->data + PAGE_HEAD + i * (size_t)SLOT_SIZE;
+        memcpy(to, &flush_version, 8);
+        memcpy(to + 8, &slot->position, 8);
+        memcpy(to + 16, &slot->floor, 8);
     }
-    uint32_t checksum = page_checksum(page->data, page->size, op);
+    uint32_t checksum = page_checksum(page->data, page->size, index);
     memcpy(page->data + page->size - CHECKSUM_SIZE, &checksum, CHECKSUM_SIZE);
     return page;
 }
@@ -178,7 +212,7 @@ lane_marks_store(struct yk_lane *lane)
     marks->result = YK_OK;
     for (uint32_t i = 0; i < marks->n_pages; i++) {
         struct yk_op *op = &marks->ops[i];
-        op->record = make_page(lane, i);
+        op->record = lane_page_make(lane, i, marks->is_due ? 0 : marks->at_ms, marks->is_due);
         if (op->record == NULL) {
             lane_fail_write(lane, op, YK_ENOMEM, NULL);
         } else {
@@ -204,27 +238,55 @@ lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result)
 
 /* Loading */
 
-static enum yk_err
-read_page(struct yk_lane *lane, const struct yk_op *op, struct yk_slice bytes)
+static bool
+is_page(const struct yk_lane *lane, uint32_t index, struct yk_slice bytes)
 {
-    uint32_t index = (uint32_t)(op - lane->marks.ops);
     const uint8_t *page = bytes.data;
+    uint32_t n_slots = page_slots(lane, index);
+    size_t size_first = PAGE_HEAD_FIRST + n_slots * 8u + CHECKSUM_SIZE;
+    size_t size = PAGE_HEAD + n_slots * (size_t)SLOT_SIZE + CHECKSUM_SIZE;
     uint16_t n;
     uint32_t checksum;
-    if (bytes.size != PAGE_HEAD + page_slots(lane, index) * 8u + CHECKSUM_SIZE ||
-        page[0] != PAGE_FORMAT) {
-        return YK_ECORRUPT;
+    if (bytes.size < size_first || page[0] < PAGE_FORMAT_FIRST || page[0] > PAGE_FORMAT ||
+        bytes.size != (page[0] == PAGE_FORMAT ? size : size_first)) {
+        return false;
     }
     memcpy(&n, page + 1, 2);
     memcpy(&checksum, page + bytes.size - CHECKSUM_SIZE, CHECKSUM_SIZE);
-    if (n != page_slots(lane, index) || checksum != page_checksum(page, bytes.size, op)) {
+    return n == n_slots && checksum == page_checksum(page, bytes.size, index);
+}
+
+static void
+read_slot(struct slot *slot, const uint8_t *from, bool is_first_format)
+{
+    memcpy(&slot->flush_version, from, 8);
+    if (!is_first_format) {
+        memcpy(&slot->position, from + 8, 8);
+        memcpy(&slot->floor, from + 16, 8);
+    }
+    slot->sequence = slot->position & SEQUENCE_MAX;
+}
+
+enum yk_err
+lane_page_read(struct yk_lane *lane, uint32_t index, struct yk_slice bytes)
+{
+    const uint8_t *page = bytes.data;
+    if (index >= lane_pages(lane) || !is_page(lane, index, bytes)) {
         return YK_ECORRUPT;
     }
+    bool is_first_format = page[0] == PAGE_FORMAT_FIRST;
     memcpy(&lane->flush_at_ms, page + 3, 8);
-    for (uint32_t i = 0; i < n; i++) {
-        memcpy(&lane->slots[index * PAGE_SLOTS + i].flush_version, page + PAGE_HEAD + i * 8, 8);
+    if (!is_first_format) {
+        uint64_t now_ms;
+        memcpy(&now_ms, page + 11, 8);
+        lane->now_ms = now_ms > lane->now_ms ? now_ms : lane->now_ms;
     }
-    lane->marks.n_stored++;
+    for (uint32_t i = 0; i < page_slots(lane, index); i++) {
+        read_slot(&lane->slots[index * PAGE_SLOTS + i],
+                  is_first_format ? page + PAGE_HEAD_FIRST + i * 8u
+                                  : page + PAGE_HEAD + i * (size_t)SLOT_SIZE,
+                  is_first_format);
+    }
     return YK_OK;
 }
 
@@ -253,7 +315,8 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
 {
     struct marks *marks = &lane->marks;
     if (result == YK_OK) {
-        result = read_page(lane, op, page);
+        result = lane_page_read(lane, (uint32_t)(op - marks->ops), page);
+        marks->n_stored += result == YK_OK ? 1 : 0;
     }
     if (result != YK_OK && result != YK_ENOTFOUND) {
         marks->result = result;

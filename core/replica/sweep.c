@@ -69,8 +69,13 @@ yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *k
     }
     struct yk_slice bare = yk_slice_of(key->data + prefix, key->size - prefix);
     uint64_t hash = yk_hash(bare);
-    if (yk_record_decode(value, lane->with_checksum, hash, &record) != YK_OK ||
-        !scan_wants(lane, job->scan, yk_ring_slot(&lane->config.ring, hash), &record)) {
+    if (yk_record_decode(value, lane->with_checksum, hash, &record) != YK_OK) {
+        return true;
+    }
+    if (job->scan == lane->checkpoint.scan_op) {
+        return lane_snapshot_add(lane, yk_ring_slot(&lane->config.ring, hash), bare, value);
+    }
+    if (!scan_wants(lane, job->scan, yk_ring_slot(&lane->config.ring, hash), &record)) {
         return true;
     }
     return yk_chunk_add(job->scan->scan, bare, &record);
@@ -96,17 +101,28 @@ end_sweep(struct yk_lane *lane, struct yk_job *job)
     }
 }
 
+static bool
+has_to_look(const struct yk_lane *lane)
+{
+    return !lane->sweep_is_out && (lane->has_mortals || lane->sweep->cursor.size > 0);
+}
+
 bool
 yk_lane_has_to_sweep(const struct yk_lane *lane)
 {
-    return !lane->sweep_is_out && !lane->is_stopped &&
-           (lane->has_mortals || lane->sweep->cursor.size > 0);
+    return !lane->is_stopped && (lane->stuck != NULL || has_to_look(lane));
 }
 
 void
 yk_lane_sweep(struct yk_lane *lane, uint64_t now_ms)
 {
     if (!yk_lane_has_to_sweep(lane)) {
+        return;
+    }
+    lane_advance(lane, now_ms);
+    lane_retry_stuck(lane);
+    if (!has_to_look(lane)) {
+        yk_lane_run(lane, now_ms);
         return;
     }
     if (lane->sweep->cursor.size == 0) {
@@ -128,6 +144,10 @@ void
 lane_finish_scan(struct yk_lane *lane, struct yk_job *job)
 {
     struct yk_scan_state *state = job->scan->scan;
+    if (job->scan == lane->checkpoint.scan_op) {
+        lane_snapshot_scanned(lane, job);
+        return;
+    }
     if (job->scan == lane->sweep_op) {
         end_sweep(lane, job);
         return;

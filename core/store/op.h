@@ -48,6 +48,9 @@ struct yk_op {
     struct yk_buffer *old;    /* record that it is to be judged on, where it had to be kept */
     struct yk_buffer *known;  /* is_known: the record that the write before left; NULL: none */
     bool is_known;
+    uint64_t version;           /* of a change that was decided */
+    uint64_t mark;              /* with a journal: of the bundle that its end waits for */
+    bool is_verdict;            /* then: changes nothing, and waits for what it was judged on */
     uint8_t errand;             /* enum yk_errand: the lane's own, no client waits for it */
     bool is_promoted;           /* a read that found something to write: it is a write now */
     bool was_hit;               /* with HINT: what the engine knew before it was read */

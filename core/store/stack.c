@@ -183,23 +183,6 @@ check_memory(const struct yk_stack_config *config, char *error)
     return YK_EINVALID;
 }
 
-/* Until the core keeps a journal, the engine has to keep the bucket's promise. */
-static enum yk_err
-check_durability(const struct yk_stack_config *config, const struct yk_backend_info *info,
-                 char *error)
-{
-    static const char *const names[] = {"memory", "os", "disk"};
-    if (config->place.durability == YK_DURABILITY_MEMORY ||
-        (info->caps & YK_BACKEND_VOLATILE) == 0) {
-        return YK_OK;
-    }
-    snprintf(error, YK_ERROR_SIZE,
-             "bucket %s: durability = %s, but %s keeps nothing over a restart; set durability = "
-             "memory, or choose another backend",
-             config->place.bucket, names[config->place.durability], config->backend->plugin->name);
-    return YK_EINVALID;
-}
-
 static enum yk_err
 check_info(const struct yk_stack_config *config, const struct yk_backend_info *info, char *error)
 {
@@ -220,13 +203,20 @@ check_info(const struct yk_stack_config *config, const struct yk_backend_info *i
                  (unsigned long long)info->value_size_max);
         return YK_EINVALID;
     }
+    if (config->place.durability != YK_DURABILITY_MEMORY && (info->caps & YK_BACKEND_ASYNC) != 0) {
+        snprintf(
+            error, YK_ERROR_SIZE,
+            "bucket %s: %s answers later, and such engines have no journal yet; set durability "
+            "= memory",
+            config->place.bucket, name);
+        return YK_EINVALID;
+    }
     if (config->place.may_evict && !(info->caps & YK_BACKEND_EVICTS)) {
         snprintf(error, YK_ERROR_SIZE, "bucket %s: %s cannot evict; set evict = none",
                  config->place.bucket, name);
         return YK_EINVALID;
     }
-    enum yk_err result = check_durability(config, info, error);
-    return result == YK_OK ? check_memory(config, error) : result;
+    return check_memory(config, error);
 }
 
 static enum yk_err
@@ -242,8 +232,10 @@ make_instances(struct yk_stack *stack, char *error)
         layer->is_made = true;
         layer_info(layer, &stack->info);
     }
-    if (stack->place.durability == YK_DURABILITY_DISK) {
-        stack->info.caps |= YK_BACKEND_BLOCKS; /* sync waits for the device */
+    bool is_synced = stack->place.durability != YK_DURABILITY_MEMORY &&
+                     (stack->info.caps & YK_BACKEND_VOLATILE) == 0;
+    if (is_synced) {
+        stack->info.caps |= YK_BACKEND_BLOCKS; /* a checkpoint waits for the device */
     }
     return YK_OK;
 }
@@ -389,6 +381,18 @@ enum yk_err
 yk_stack_admit(struct yk_stack *stack, const struct yk_change *change)
 {
     return layer_admit(&stack->layers[0].next, change);
+}
+
+bool
+yk_stack_has_admit(const struct yk_stack *stack)
+{
+    for (uint32_t i = 0; i < stack->n_layers; i++) {
+        const struct layer *layer = &stack->layers[i];
+        if (layer->is_engine ? layer->backend.admit != NULL : layer->filter.admit != NULL) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void

@@ -67,6 +67,7 @@ enum yk_err
 yk_stack_hint(struct yk_stack *stack, const struct yk_key *key, struct yk_hint *ret_hint);
 bool yk_stack_has_hints(const struct yk_stack *stack);
 enum yk_err yk_stack_admit(struct yk_stack *stack, const struct yk_change *change) YK_MUST_CHECK;
+bool yk_stack_has_admit(const struct yk_stack *stack); /* or it always says yes */
 
 /* The engine's figures and the filters', one after another; the engine's record count as
  * "curr_items" where it is exact. */

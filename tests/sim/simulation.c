@@ -13,6 +13,7 @@
 #include "core/base/random.h"
 #include "core/node/node.h"
 #include "tests/sim/client.h"
+#include "tests/sim/disk.h"
 
 enum { CLIENTS_MAX = 8, WORKERS_MAX = 4, KEYS_MAX = 6 };
 #define END_US   (600 * 1000000ll) /* nothing takes that long: a run that reaches it hangs */
@@ -26,6 +27,9 @@ enum happening {
     AT_MAIL,      /* ops reach worker `index` */
     AT_JOB_RUN,   /* a thread takes up a job of worker `index` */
     AT_JOB,       /* a job of worker `index` is done */
+    AT_WRITE,     /* the disk takes up a bundle of worker `index` */
+    AT_WRITTEN,   /* the disk has written it */
+    AT_KEPT,      /* a piece of a snapshot is written */
     AT_BREAK,     /* the connection of client `index` breaks */
 };
 
@@ -64,10 +68,15 @@ struct simulation {
     struct history *history;
     struct simulation_result *result;
     bool keeps;         /* the engine does, over a restart of the node */
+    struct disk *disk;  /* NULL: there is no journal */
+    int64_t kill_us;    /* when that will be; 0: not in this life */
+    int64_t written_us; /* bundles are written one after another */
+    GPtrArray *graves;  /* nodes that were killed: nobody can take them apart */
     char *folder;       /* of its files; NULL: it has none */
     GPtrArray *folders; /* of lanes */
     uint64_t epoch;
-    uint32_t n_clients; /* made so far, in all lives of the node */
+    int64_t disk_us_max; /* of a write */
+    uint32_t n_clients;  /* made so far, in all lives of the node */
     /* The swarm. */
     int64_t delay_us_max; /* of the network */
     uint32_t window;      /* bytes that a client lets be under way */
@@ -390,6 +399,45 @@ run_job(struct simulation *simulation, uint32_t worker, struct yk_job *job)
           yk_lane_index(yk_job_lane(job)), took_us);
 }
 
+/* The disk writes what it was given one after another, and answers in that order. */
+static void
+send_bundle(struct simulation *simulation, uint32_t worker, struct yk_bundle *bundle)
+{
+    int64_t at_us = simulation->now_us + 1 + (int64_t)below(simulation, simulation->disk_us_max);
+    at_us = at_us < simulation->written_us ? simulation->written_us : at_us;
+    simulation->written_us = at_us;
+    put(simulation, at_us, AT_WRITE, worker)->thing = bundle;
+    trace(simulation, "journal worker=%u number=%u entries=%u size=%u", worker,
+          (unsigned)bundle->number, bundle->n_entries, bundle->size);
+}
+
+static void
+write_bundle(struct simulation *simulation, uint32_t worker, struct yk_bundle *bundle)
+{
+    disk_write(simulation->disk, bundle, world_now_ms(simulation));
+    disk_tend(simulation->disk, simulation->node->n_workers);
+    put(simulation, simulation->now_us + (int64_t)below(simulation, 50), AT_WRITTEN, worker)
+        ->thing = bundle;
+    if (simulation->disk->room.checkpoint_below > 0) {
+        for (uint32_t i = 0; i < simulation->node->n_workers; i++) {
+            want_turn(simulation, i, (int64_t)below(simulation, 200));
+        }
+    }
+}
+
+static void
+keep_piece(struct simulation *simulation, uint32_t worker, const struct yk_effect *effect)
+{
+    trace(simulation, "keep lane=%u entries=%u flags=%u", yk_lane_index(effect->keep.lane),
+          effect->keep.bundle != NULL ? effect->keep.bundle->n_entries : 0, effect->keep.flags);
+    disk_keep(simulation->disk, effect->keep.lane, effect->keep.bundle, effect->keep.flags);
+    if ((effect->keep.flags & YK_KEEP_GIVE_UP) == 0) {
+        int64_t at_us =
+            simulation->now_us + 1 + (int64_t)below(simulation, simulation->disk_us_max);
+        put(simulation, at_us, AT_KEPT, worker)->thing = effect->keep.lane;
+    }
+}
+
 static void
 send_mail(struct simulation *simulation, uint32_t from, uint32_t to, struct yk_op *first)
 {
@@ -418,6 +466,12 @@ take_effects(struct simulation *simulation, uint32_t worker, bool *touched)
         case YK_EFFECT_JOB:
             send_job(simulation, worker, effects[i].job);
             break;
+        case YK_EFFECT_JOURNAL:
+            send_bundle(simulation, worker, effects[i].bundle);
+            break;
+        case YK_EFFECT_KEEP:
+            keep_piece(simulation, worker, &effects[i]);
+            break;
         case YK_EFFECT_MAIL:
             send_mail(simulation, worker, effects[i].mail.to, effects[i].mail.first);
             break;
@@ -437,6 +491,12 @@ step_inputs(struct simulation *simulation, uint32_t worker)
         if (entry->what == AT_MAIL) {
             step(simulation, worker,
                  (struct yk_event){.kind = YK_EVENT_MAIL, .mail = {entry->thing}});
+        } else if (entry->what == AT_WRITTEN) {
+            step(simulation, worker,
+                 (struct yk_event){.kind = YK_EVENT_JOURNALED, .bundle = entry->thing});
+        } else if (entry->what == AT_KEPT) {
+            step(simulation, worker,
+                 (struct yk_event){.kind = YK_EVENT_KEPT, .kept = {entry->thing, YK_OK}});
         } else {
             step(simulation, worker,
                  (struct yk_event){.kind = YK_EVENT_JOB_DONE, .job_done = {entry->thing}});
@@ -562,6 +622,9 @@ happen(struct simulation *simulation, struct entry *entry)
     case AT_JOB_RUN:
         run_job(simulation, entry->index, entry->thing);
         break;
+    case AT_WRITE:
+        write_bundle(simulation, entry->index, entry->thing);
+        break;
     case AT_BREAK:
         trace(simulation, "break connection=%u", entry->index);
         connection->is_broken = true;
@@ -597,7 +660,8 @@ choose_bucket(struct simulation *simulation, struct yk_plugins *plugins, GString
               GString *sections)
 {
     const char *engine = choose_engine(simulation, plugins);
-    const char *durability = !simulation->keeps ? "memory" : one_in(simulation, 2) ? "os" : "disk";
+    bool has_journal = simulation->keeps || one_in(simulation, 2);
+    const char *durability = !has_journal ? "memory" : one_in(simulation, 2) ? "os" : "disk";
     g_string_append_printf(text, "[bucket default]\nbackend = %s\ndurability = %s\nslots = %u\n",
                            engine, durability, 1u << below(simulation, 5));
     bool evicts = one_in(simulation, 6);
@@ -664,6 +728,7 @@ static bool
 open_node(struct simulation *simulation)
 {
     char error[YK_ERROR_SIZE];
+    g_autoptr(GString) why = g_string_new(NULL);
     struct yk_node_setup setup = {.config = simulation->config,
                                   .world = &simulation->world,
                                   .n_workers = simulation->config->node.workers,
@@ -672,11 +737,34 @@ open_node(struct simulation *simulation)
                                   .make_folder = make_folder,
                                   .make_folder_arg = simulation,
                                   .facts = tell_facts};
+    if (simulation->disk != NULL) {
+        setup.room = &simulation->disk->room;
+        setup.needed_from = simulation->disk->needed_from;
+    }
     if (yk_node_new(&setup, &simulation->node, error) != YK_OK) {
         fail(simulation, "%s", error);
         return false;
     }
+    if (simulation->disk != NULL && !disk_recover(simulation->disk, simulation->node, why)) {
+        fail(simulation, "recovery: %s", why->str);
+        return false;
+    }
     return true;
+}
+
+static void
+make_disk(struct simulation *simulation)
+{
+    const struct yk_bucket_config *bucket = &simulation->config->buckets[0];
+    uint64_t flush = (bucket->slots + 2ull) * yk_entry_size(0, 8);
+    uint64_t record =
+        yk_entry_size(bucket->key_size_max, bucket->value_size_max + YK_RECORD_OVERHEAD_MAX);
+    if (bucket->durability == YK_DURABILITY_MEMORY) {
+        return;
+    }
+    uint64_t largest = flush + record + YK_BUNDLE_SIZE;
+    simulation->disk = disk_new(largest, (1 + below(simulation, 4)) * 8 * YK_MIB);
+    simulation->disk_us_max = one_in(simulation, 2) ? 100 : 5000;
 }
 
 static bool
@@ -698,6 +786,7 @@ make_node(struct simulation *simulation, struct yk_plugins *plugins)
     if (simulation->keeps) {
         simulation->folder = g_dir_make_tmp("yakumo-sim-XXXXXX", NULL);
     }
+    make_disk(simulation);
     return open_node(simulation);
 }
 
@@ -764,14 +853,46 @@ is_over(const struct simulation *simulation)
     return true;
 }
 
+/* kill -9: what is under way is gone, but for a piece perhaps of what was being written. */
+static void
+kill_node(struct simulation *simulation, struct entry *next)
+{
+    trace(simulation, "kill");
+    for (struct entry *entry = next; entry != NULL; entry = take(simulation)) {
+        if (entry->what == AT_WRITE && one_in(simulation, 2)) {
+            struct yk_bundle *bundle = entry->thing;
+            disk_tear(simulation->disk, bundle, world_now_ms(simulation),
+                      below(simulation, bundle->size + 1));
+            entry_free(entry);
+            break;
+        }
+        entry_free(entry);
+    }
+    for (uint32_t i = 0; i < simulation->n_connections; i++) {
+        simulation->connections[i].is_broken = true;
+    }
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) {
+        g_ptr_array_foreach(simulation->inputs[i], (GFunc)(void *)entry_free, NULL);
+        g_ptr_array_set_size(simulation->inputs[i], 0);
+    }
+    g_ptr_array_add(simulation->graves, simulation->node);
+    simulation->node = NULL;
+}
+
 static void
 run_agenda(struct simulation *simulation)
 {
     struct entry *entry;
-    while (!is_over(simulation) && (entry = take(simulation)) != NULL) {
+    while (simulation->node != NULL && !is_over(simulation) && (entry = take(simulation)) != NULL) {
         simulation->now_us = entry->at_us;
         simulation->result->n_events++;
-        if (entry->what == AT_MAIL || entry->what == AT_JOB) {
+        if (simulation->kill_us != 0 && simulation->now_us >= simulation->kill_us) {
+            kill_node(simulation, entry);
+            return;
+        }
+        bool is_input = entry->what == AT_MAIL || entry->what == AT_JOB ||
+                        entry->what == AT_WRITTEN || entry->what == AT_KEPT;
+        if (is_input) {
             g_ptr_array_add(simulation->inputs[entry->index], entry);
             want_turn(simulation, entry->index, (int64_t)below(simulation, 50));
             continue;
@@ -783,7 +904,7 @@ run_agenda(struct simulation *simulation)
             return;
         }
     }
-    if (!is_over(simulation)) {
+    if (simulation->node != NULL && !is_over(simulation)) {
         fail(simulation, "nothing more happens, but not everything is over");
     }
 }
@@ -836,6 +957,7 @@ restart(struct simulation *simulation)
     yk_node_free(simulation->node);
     simulation->node = NULL;
     trace(simulation, "restart");
+    simulation->written_us = 0;
     simulation->now_us += (int64_t)below(simulation, one_in(simulation, 2) ? 10000 : 3000000);
     (void)open_node(simulation);
 }
@@ -872,6 +994,7 @@ clean_up(struct simulation *simulation)
     for (uint32_t i = 0; i < WORKERS_MAX; i++) {
         g_ptr_array_free(simulation->inputs[i], TRUE);
     }
+    disk_free(simulation->disk);
     g_ptr_array_free(simulation->agenda, TRUE);
     history_free(simulation->history);
     if (simulation->result->failure->len == 0) {
@@ -884,7 +1007,11 @@ void
 simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
                struct simulation_result *ret_result)
 {
+    /* What was killed is found by whoever looks for leaks. */
+    static GPtrArray *graves;
+    graves = graves != NULL ? graves : g_ptr_array_new();
     struct simulation *simulation = g_new0(struct simulation, 1);
+    simulation->graves = graves;
     *ret_result = (struct simulation_result){
         .trace = g_string_new(NULL), .options = g_string_new(NULL), .failure = g_string_new(NULL)};
     simulation->random.state = seed;
@@ -908,12 +1035,18 @@ simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
         simulation->history->may_evict = simulation->config->buckets[0].evict != YK_EVICT_NONE;
         simulation->history->may_fail = simulation->config->buckets[0].memory_max != 0 ||
                                         simulation->config->buckets[0].n_filters > 0;
-        uint32_t n_lives = simulation->keeps ? (uint32_t)below(simulation, 4) + 1 : 1;
+        bool has_journal = simulation->disk != NULL;
+        uint32_t n_lives = has_journal ? (uint32_t)below(simulation, 4) + 1 : 1;
+        /* A file of an engine cannot be opened twice by one process: only memory is killed. */
+        bool kills = has_journal && !simulation->keeps && one_in(simulation, 2);
+        simulation->history->may_fail = simulation->history->may_fail || kills;
         for (uint32_t life = 0; life < n_lives && ret_result->failure->len == 0; life++) {
             if (life > 0) {
                 restart(simulation);
             }
             make_clients(simulation, n_commands / n_lives);
+            simulation->kill_us =
+                kills ? simulation->now_us + 1000 + (int64_t)below(simulation, 500000) : 0;
             run_agenda(simulation);
             check(simulation);
         }

@@ -1,0 +1,256 @@
+/* The thread that writes: takes what all workers have submitted as one round, lays it out, writes
+ * it, waits for the device where that was asked for, and gives it back.
+ *
+ * Group commit: while a round is on its way the next one gathers. After a round whose writers are
+ * being answered, their next writes are about to come: so a round with fewer entries than the last
+ * waits for them, up to a quarter of what the last one took. */
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/base/assert.h"
+#include "core/io/journal_inside.h"
+
+enum { STAGING_SIZE = 4 * 1024 * 1024, ROUND_MAX = 1024 };
+
+void
+journal_fail(struct yk_journal *journal, const char *what, uint64_t number)
+{
+    yk_log(journal->config.world, YK_LOG_ERROR, "journal",
+           "cannot %s %s/%012llu.log: %s; what it holds is not known now: the node ends, and finds "
+           "out at its next start",
+           what, journal->folder, (unsigned long long)number, strerror(errno));
+    journal->config.failed(journal->config.arg);
+}
+
+static uint64_t
+now_us(const struct yk_journal *journal)
+{
+    return journal->config.world->now_us(journal->config.world->arg);
+}
+
+/* Writing */
+
+static int
+open_flags(const struct yk_journal *journal)
+{
+    return journal->is_direct ? O_WRONLY | O_CLOEXEC | O_DIRECT | O_DSYNC : O_WRONLY | O_CLOEXEC;
+}
+
+static void
+sync_current(struct yk_journal *journal, uint64_t number)
+{
+    if (journal->is_dirty && fdatasync(journal->fd) < 0) {
+        journal_fail(journal, "sync", number);
+    }
+    journal->figures.syncs += journal->is_dirty ? 1 : 0;
+    journal->is_dirty = false;
+}
+
+static void
+open_segment(struct yk_journal *journal, uint64_t number)
+{
+    char path[YK_SEGMENT_PATH_SIZE];
+    if (journal->fd >= 0) {
+        if (journal->config.has_disk) {
+            sync_current(journal, number - 1);
+        }
+        close(journal->fd);
+    }
+    yk_segment_path(journal->folder, number, path);
+    journal->fd = open(path, open_flags(journal));
+    if (journal->fd < 0 && journal->is_direct && errno == EINVAL) {
+        journal->is_direct = false; /* not on this file system: fdatasync, then */
+        journal->fd = open(path, open_flags(journal));
+    }
+    if (journal->fd < 0) {
+        journal_fail(journal, "open", number);
+    }
+}
+
+static void
+write_staged(struct yk_journal *journal, uint64_t number)
+{
+    uint64_t done = 0;
+    while (done < journal->staged) {
+        ssize_t written = pwrite(journal->fd, journal->staging + done, journal->staged - done,
+                                 (off_t)(journal->staged_at + done));
+        if (written < 0 && errno != EINTR) {
+            journal_fail(journal, "write", number);
+        }
+        done += written > 0 ? (uint64_t)written : 0;
+    }
+    journal->is_dirty = journal->is_dirty || (journal->staged > 0 && !journal->is_direct);
+    journal->staged_at += journal->staged;
+    journal->staged = 0;
+}
+
+static void
+stage_room(struct yk_journal *journal, uint64_t size, uint64_t number)
+{
+    if (journal->staged > 0 && journal->staged + size > STAGING_SIZE) {
+        write_staged(journal, number);
+    }
+    if (size > journal->staging_size) {
+        free(journal->staging);
+        journal->staging_size = yk_round_up(size, STAGING_SIZE);
+        if (posix_memalign((void **)&journal->staging, YK_JOURNAL_ALIGN_DISK,
+                           journal->staging_size) != 0) {
+            errno = ENOMEM;
+            journal_fail(journal, "write", number);
+        }
+    }
+}
+
+static void
+stage_bundle(struct yk_journal *journal, struct yk_bundle *bundle, const struct yk_log_place *place)
+{
+    uint64_t padded = yk_round_up(bundle->size, journal->head.align);
+    uint64_t number = place->segment.number;
+    struct yk_batch batch = {.position = place->position,
+                             .now_ms = journal->config.world->now_ms(journal->config.world->arg),
+                             .previous_end = place->previous_end,
+                             .n_entries = bundle->n_entries,
+                             .size = bundle->size};
+    if (place->is_first) {
+        write_staged(journal, number - 1);
+        open_segment(journal, number);
+    }
+    stage_room(journal, padded, number);
+    if (journal->staged == 0) {
+        journal->staged_at = place->position - place->segment.start;
+    }
+    uint8_t *to = journal->staging + journal->staged;
+    memcpy(to, bundle->bytes, bundle->size);
+    memset(to + bundle->size, 0, padded - bundle->size);
+    yk_batch_seal(to, &batch, journal->salts[number % SALTS]);
+    journal->staged += padded;
+    bundle->position = place->position;
+}
+
+/* Rounds */
+
+struct round {
+    struct yk_bundle *bundles[ROUND_MAX];
+    struct yk_log_place places[ROUND_MAX];
+    uint32_t n, n_entries;
+    bool has_disk;
+};
+
+/* With the lock held. */
+static bool
+lay_out(struct yk_journal *journal, struct round *round)
+{
+    round->n = round->n_entries = 0;
+    round->has_disk = false;
+    bool has_switched = false;
+    while (journal->first != NULL && round->n < ROUND_MAX) {
+        struct yk_bundle *bundle = journal->first;
+        struct yk_log_place *place = &round->places[round->n];
+        enum yk_err result = yk_log_place(&journal->log, bundle->size, place);
+        YK_ASSERT(result == YK_OK); /* its room was taken before it was accepted */
+        int64_t used = (int64_t)yk_round_up(bundle->size, journal->head.align) + place->room;
+        yk_journal_give(&journal->room, (int64_t)bundle->reserved - used);
+        journal->first = bundle->next;
+        journal->n_waiting -= bundle->n_entries;
+        journal->figures.bytes += yk_round_up(bundle->size, journal->head.align);
+        round->bundles[round->n++] = bundle;
+        round->n_entries += bundle->n_entries;
+        round->has_disk = round->has_disk || bundle->syncs;
+        has_switched = has_switched || place->is_first;
+    }
+    if (journal->first == NULL) {
+        journal->last = &journal->first;
+    }
+    journal->figures.batches += round->n;
+    return has_switched;
+}
+
+static void
+give_back(struct yk_journal *journal, const struct round *round, bool syncs)
+{
+    for (uint32_t i = 0; i < round->n; i++) {
+        if (round->bundles[i]->syncs == syncs) {
+            journal->config.done(journal->config.arg, round->bundles[i]);
+        }
+    }
+}
+
+static void
+write_round(struct yk_journal *journal, const struct round *round)
+{
+    uint64_t began_us = now_us(journal);
+    uint64_t number = round->places[round->n - 1].segment.number;
+    for (uint32_t i = 0; i < round->n; i++) {
+        stage_bundle(journal, round->bundles[i], &round->places[i]);
+    }
+    write_staged(journal, number);
+    give_back(journal, round, false);
+    if (round->has_disk) {
+        sync_current(journal, number);
+        give_back(journal, round, true);
+    }
+    journal->sync_us = round->has_disk ? now_us(journal) - began_us : 0;
+    journal->n_answered = round->n_entries;
+}
+
+/* With the lock held: those who were just answered may write again. */
+static void
+gather(struct yk_journal *journal)
+{
+    uint64_t wait_us = journal->sync_us / 4;
+    struct timespec until;
+    if (wait_us == 0 || journal->n_waiting >= journal->n_answered) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += (long)(wait_us < 1000000 ? wait_us : 999999) * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int waited = 0;
+    while (waited == 0 && journal->n_waiting < journal->n_answered && !journal->is_ending) {
+        waited = pthread_cond_timedwait(&journal->has_bundles, &journal->lock, &until);
+    }
+}
+
+void *
+flusher_run(void *arg)
+{
+    struct yk_journal *journal = arg;
+    struct round *round = malloc(sizeof(*round));
+    YK_ASSERT(round != NULL);
+    pthread_mutex_lock(&journal->lock);
+    for (;;) {
+        while (journal->first == NULL && !journal->is_ending) {
+            pthread_cond_wait(&journal->has_bundles, &journal->lock);
+        }
+        if (journal->first == NULL) {
+            break;
+        }
+        gather(journal);
+        if (lay_out(journal, round)) {
+            pthread_cond_signal(&journal->has_tasks); /* another file is to be made ready */
+        }
+        pthread_mutex_unlock(&journal->lock);
+        write_round(journal, round);
+        pthread_mutex_lock(&journal->lock);
+    }
+    pthread_mutex_unlock(&journal->lock);
+    free(round);
+    return NULL;
+}
+
+void
+flusher_close(struct yk_journal *journal)
+{
+    if (journal->fd >= 0) {
+        close(journal->fd);
+        journal->fd = -1;
+    }
+    free(journal->staging);
+    journal->staging = NULL;
+}

@@ -1,0 +1,97 @@
+/* The inside of a journal, for its files only: journal.c (life), found.c (what was there at the
+ * start), flusher.c and keeper.c (its threads).
+ *
+ * Threads: members say whose they are. Ownership: see journal.h. */
+#ifndef YK_IO_JOURNAL_INSIDE_H
+#define YK_IO_JOURNAL_INSIDE_H
+
+#include <pthread.h>
+
+#include "core/io/journal.h"
+
+/* A segment that was there at the start. */
+struct found {
+    uint64_t number;
+    struct yk_mapped mapped;
+    struct yk_journal_head head;
+    uint64_t end; /* offset behind its last batch */
+};
+
+/* A piece of a snapshot that waits to be written. */
+struct piece {
+    struct piece *next;
+    struct yk_lane *lane;
+    uint32_t bucket_index, lane_index;
+    struct yk_bundle *bundle;
+    uint32_t flags; /* enum yk_keep_flags */
+};
+
+/* A snapshot that is being written. The keeper's. */
+struct snapshot {
+    struct snapshot *next;
+    struct yk_lane *lane;
+    int fd;
+    uint64_t size;
+    uint64_t salt;
+};
+
+enum { SALTS = 16 /* more than can be ready */ };
+
+struct yk_journal {
+    struct yk_journal_config config;
+    char *folder; /* DATA/journal */
+    char *names;  /* copies of the buckets' names */
+    struct yk_segments segments;
+    struct yk_journal_head head; /* of every new segment, but for its numbers */
+    uint64_t salts[SALTS];       /* of the segments that are ready or current, by number */
+    struct yk_journal_room room;
+    uint64_t *needed_from;
+
+    struct found *found;
+    uint32_t n_found;
+    uint64_t found_bytes;
+
+    pthread_mutex_t lock; /* of all that follows, where it does not say otherwise */
+    pthread_cond_t has_bundles, has_tasks;
+    struct yk_log log;
+    bool is_ending;
+    bool is_running;
+    pthread_t flusher, keeper;
+    struct yk_bundle *first, **last; /* submitted */
+    uint32_t n_waiting;
+    struct yk_journal_figures figures;
+
+    /* The flusher's own. */
+    int fd; /* of the current segment, -1: none */
+    bool is_direct, is_dirty;
+    uint8_t *staging;
+    uint64_t staged, staging_size, staged_at; /* bytes, room, offset in the file */
+    uint64_t sync_us;                         /* what the last round took */
+    uint32_t n_answered;                      /* entries of the last round */
+
+    /* The keeper's. */
+    struct piece *pieces, **last_piece;
+    struct snapshot *snapshots; /* its own */
+    uint64_t *snapshot_sizes;   /* of the last ones, by bucket and lane: its own */
+    uint32_t n_lanes;
+    bool is_full;
+    uint64_t retry_us;
+};
+
+/* found.c */
+enum yk_err found_open(struct yk_journal *journal, char *error) YK_MUST_CHECK;
+void found_close(struct yk_journal *journal);
+
+/* flusher.c */
+void *flusher_run(void *journal);
+void flusher_close(struct yk_journal *journal);
+/* Says what failed, and ends the process. */
+void journal_fail(struct yk_journal *journal, const char *what, uint64_t number);
+
+/* keeper.c */
+void *keeper_run(void *journal);
+/* Makes files ready as far as there is space. */
+void keeper_make_ready(struct yk_journal *journal);
+void keeper_close(struct yk_journal *journal);
+
+#endif

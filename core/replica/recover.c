@@ -1,0 +1,258 @@
+/* Recovery: a lane is made again from what its engine kept, or a snapshot, and from the journal.
+ *
+ * The journal is replayed from the checkpoint on, in its order and whole; so each key ends with its
+ * last change whatever the engine had of it already, and nothing has to be looked up. */
+#include <config.h>
+
+#include "core/replica/machine.h"
+
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+#include "core/base/buffer.h"
+#include "core/base/hash.h"
+
+enum {
+    PLACES = 1024, /* of the table of keys: a power of two, some times YK_BATCH_MAX */
+    TRIES_MAX = 16
+};
+
+/* A batch of changes, each key once. */
+struct recovery {
+    uint32_t n;
+    uint64_t bytes, n_applied;
+    struct yk_change changes[YK_BATCH_MAX];
+    struct yk_buffer *memory[YK_BATCH_MAX]; /* key with its prefix, then the record */
+    uint16_t places[PLACES];                /* index + 1 of the change of a key */
+};
+
+static void
+forget_batch(struct recovery *recovery)
+{
+    for (uint32_t i = 0; i < recovery->n; i++) {
+        yk_buffer_unref(recovery->memory[i]);
+    }
+    recovery->n = 0;
+    recovery->bytes = 0;
+    memset(recovery->places, 0, sizeof(recovery->places));
+}
+
+/* What had been admitted once is tried a few times more: a filter may refuse by chance. */
+static enum yk_err
+admit_again(struct yk_lane *lane, const struct yk_change *change)
+{
+    enum yk_err result = YK_EBUSY;
+    for (uint32_t tries = 0; result != YK_OK && tries < TRIES_MAX; tries++) {
+        result = yk_stack_admit(lane->config.stack, change);
+    }
+    return result;
+}
+
+static enum yk_err
+apply_batch(struct yk_lane *lane)
+{
+    struct recovery *recovery = lane->recovery;
+    struct yk_job *job = &lane->jobs[0];
+    enum yk_err result = YK_OK;
+    for (uint32_t i = 0; result == YK_OK && i < recovery->n; i++) {
+        result = admit_again(lane, &recovery->changes[i]);
+    }
+    if (result == YK_OK && recovery->n > 0) {
+        yk_job_reset(job, lane->now_ms);
+        result = yk_stack_apply(lane->config.stack, recovery->changes, recovery->n, &job->call);
+        yk_job_done(job);
+    }
+    recovery->n_applied += recovery->n;
+    forget_batch(recovery);
+    return result;
+}
+
+/* The place of the key's change, or the free one where it would stand. */
+static uint16_t *
+find_place(struct recovery *recovery, const struct yk_key *key)
+{
+    uint32_t at = (uint32_t)key->hash & (PLACES - 1);
+    while (recovery->places[at] != 0) {
+        const struct yk_key *other = &recovery->changes[recovery->places[at] - 1].key;
+        if (other->hash == key->hash && other->size == key->size &&
+            memcmp(other->data, key->data, key->size) == 0) {
+            break;
+        }
+        at = (at + 1) & (PLACES - 1);
+    }
+    return &recovery->places[at];
+}
+
+static enum yk_err
+make_change(const struct yk_lane *lane, const struct yk_entry *entry, struct yk_change *ret_change,
+            struct yk_buffer **ret_memory)
+{
+    uint32_t prefix = lane_prefix(lane);
+    size_t key_size = prefix + entry->key.size;
+    struct yk_buffer *memory = yk_buffer_new(key_size + entry->value.size);
+    if (memory == NULL) {
+        return YK_ENOMEM;
+    }
+    if (prefix > 0) {
+        memory->data[0] = (uint8_t)(entry->slot >> 8);
+        memory->data[1] = (uint8_t)entry->slot;
+        memory->data[2] = memory->data[3] = 0; /* generation */
+    }
+    memcpy(memory->data + prefix, entry->key.data, entry->key.size);
+    if (entry->value.size > 0) {
+        memcpy(memory->data + key_size, entry->value.data, entry->value.size);
+    }
+    *ret_change =
+        (struct yk_change){.key = {.data = memory->data,
+                                   .size = (uint32_t)key_size,
+                                   .slot = entry->slot,
+                                   .hash = yk_hash(entry->key)},
+                           .kind = entry->kind == YK_ENTRY_PUT ? YK_CHANGE_PUT : YK_CHANGE_DELETE,
+                           .value = yk_slice_of(memory->data + key_size, entry->value.size)};
+    *ret_memory = memory;
+    return YK_OK;
+}
+
+static enum yk_err
+add_change(struct yk_lane *lane, const struct yk_entry *entry)
+{
+    struct recovery *recovery = lane->recovery;
+    struct yk_change change;
+    struct yk_buffer *memory;
+    enum yk_err result = make_change(lane, entry, &change, &memory);
+    if (result != YK_OK) {
+        return result;
+    }
+    uint16_t *place = find_place(recovery, &change.key);
+    uint32_t index = *place != 0 ? *place - 1u : recovery->n++;
+    if (*place != 0) {
+        yk_buffer_unref(recovery->memory[index]);
+    }
+    *place = (uint16_t)(index + 1);
+    recovery->changes[index] = change;
+    recovery->memory[index] = memory;
+    recovery->bytes += memory->size;
+    if (recovery->n == YK_BATCH_MAX || recovery->bytes > YK_BATCH_BYTES_MAX) {
+        return apply_batch(lane);
+    }
+    return YK_OK;
+}
+
+/* What the slots learn from an entry of the journal. */
+static void
+note_entry(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position)
+{
+    struct slot *slot = lane_slot(lane, entry->slot);
+    slot->position = entry->version;
+    slot->sequence = entry->version & SEQUENCE_MAX;
+    if (entry->kind == YK_ENTRY_DELETE) {
+        slot->floor = entry->version;
+    } else if (entry->kind == YK_ENTRY_FLUSH) {
+        slot->flush_version = entry->version;
+        lane->flush_at_ms = 0;
+    }
+    if (lane->needed_from == UINT64_MAX) {
+        lane->needed_from = position;
+    }
+}
+
+static enum yk_err
+replay_journal(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position)
+{
+    if (entry->slot >> lane->config.ring.slot_bits != 0) {
+        return YK_ECORRUPT;
+    }
+    if (entry->kind == YK_ENTRY_FLUSH_AT) {
+        if (entry->value.size != 8) {
+            return YK_ECORRUPT;
+        }
+        memcpy(&lane->flush_at_ms, entry->value.data, 8);
+        lane->needed_from = lane->needed_from == UINT64_MAX ? position : lane->needed_from;
+        return YK_OK;
+    }
+    if (entry->version <= lane_slot(lane, entry->slot)->position) {
+        return YK_OK; /* before the checkpoint */
+    }
+    note_entry(lane, entry, position);
+    bool is_change = entry->kind == YK_ENTRY_PUT || entry->kind == YK_ENTRY_DELETE;
+    return is_change ? add_change(lane, entry) : YK_OK;
+}
+
+enum yk_err
+yk_lane_replay(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position,
+               uint64_t now_ms)
+{
+    lane->now_ms = now_ms > lane->now_ms ? now_ms : lane->now_ms;
+    if (position != UINT64_MAX) {
+        return replay_journal(lane, entry, position);
+    }
+    if (entry->kind == YK_ENTRY_PAGE) {
+        return lane_page_read(lane, entry->slot, entry->value);
+    }
+    return entry->kind == YK_ENTRY_PUT ? add_change(lane, entry) : YK_ECORRUPT;
+}
+
+static void
+got_page(void *arg, uint32_t index, enum yk_err result, struct yk_slice value)
+{
+    struct yk_lane *lane = arg;
+    if (result == YK_OK) {
+        result = lane_page_read(lane, index, value);
+        lane->marks.n_stored += result == YK_OK ? 1 : 0;
+    }
+    if (result != YK_OK && result != YK_ENOTFOUND) {
+        lane->marks.result = result;
+    }
+}
+
+static enum yk_err
+load_pages(struct yk_lane *lane)
+{
+    struct yk_key keys[YK_BATCH_MAX];
+    struct yk_job *job = &lane->jobs[0];
+    for (uint32_t i = 0; i < lane->marks.n_pages; i++) {
+        keys[i] = lane_key(lane, &lane->marks.ops[i]);
+    }
+    lane->marks.result = YK_OK;
+    lane->marks.n_stored = 0;
+    yk_job_reset(job, lane->now_ms);
+    enum yk_err result =
+        yk_stack_get(lane->config.stack, keys, lane->marks.n_pages, got_page, lane, &job->call);
+    yk_job_done(job);
+    result = result == YK_OK ? lane->marks.result : result;
+    lane->marks.result = YK_OK;
+    return result;
+}
+
+enum yk_err
+yk_lane_recover(struct yk_lane *lane)
+{
+    lane->recovery = calloc(1, sizeof(struct recovery));
+    if (lane->recovery == NULL) {
+        return YK_ENOMEM;
+    }
+    if ((lane->info->caps & YK_BACKEND_VOLATILE) != 0) {
+        return YK_OK;
+    }
+    enum yk_err result = YK_EBUSY;
+    for (uint32_t tries = 0; result != YK_OK && result != YK_ECORRUPT && tries < TRIES_MAX;
+         tries++) {
+        result = load_pages(lane);
+    }
+    return result;
+}
+
+enum yk_err
+yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied)
+{
+    enum yk_err result = apply_batch(lane);
+    *ret_applied = lane->recovery->n_applied;
+    free(lane->recovery);
+    lane->recovery = NULL;
+    for (uint32_t i = 0; result == YK_OK && i < lane->n_slots; i++) {
+        bool is_past = lane->slots[i].position >> SEQUENCE_BITS <= lane->slots[i].epoch;
+        result = is_past ? YK_OK : YK_ECORRUPT; /* of a time that is still to come */
+    }
+    lane->has_mortals = true;
+    return result;
+}

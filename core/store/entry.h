@@ -1,0 +1,36 @@
+/* An entry: one change of a lane as the journal keeps it, and a snapshot too. What is kept is the
+ * result (the whole record), never the operation that led to it.
+ *
+ * Threads: plain values. Ownership: key and value are borrowed. */
+#ifndef YK_STORE_ENTRY_H
+#define YK_STORE_ENTRY_H
+
+#include <yakumo/base.h>
+
+enum yk_entry_kind {
+    YK_ENTRY_PUT = 1,      /* key has the record `value` from now on */
+    YK_ENTRY_DELETE = 2,   /* key has none */
+    YK_ENTRY_FLUSH = 3,    /* records of the slot up to this version are absent */
+    YK_ENTRY_FLUSH_AT = 4, /* a flush of the slot's lane is due at `value`: u64, ms since 1970 */
+    YK_ENTRY_PAGE = 5,     /* snapshots only: page `slot` of the lane's slots, see core/replica */
+    YK_ENTRY_CUT = 6,      /* entries of the slot above this version that stand before are void */
+};
+
+struct yk_entry {
+    enum yk_entry_kind kind;
+    uint8_t bucket;   /* index in the table of the file's head */
+    uint16_t slot;    /* PAGE: number of the page */
+    uint64_t version; /* epoch (24 bits) | sequence (40 bits); 0 for FLUSH_AT and PAGE */
+    struct yk_slice key;
+    struct yk_slice value;
+};
+
+#define YK_ENTRY_HEAD_SIZE 24u /* of its form in a file, see core/journal/format.h */
+
+static inline uint64_t
+yk_entry_size(uint64_t key_size, uint64_t value_size)
+{
+    return YK_ENTRY_HEAD_SIZE + key_size + value_size;
+}
+
+#endif
