@@ -143,6 +143,49 @@ filter_names(const struct yk_bucket_config *bucket)
     return g_strdup(names->str);
 }
 
+/* Appends the options of one plugin that are part of the data's form. Names and texts belong to
+ * `texts`. */
+static void
+add_fixed(const struct yk_settings *settings, GArray *options, GPtrArray *texts)
+{
+    for (uint32_t i = 0; i < settings->plugin->n_options; i++) {
+        const struct yk_option *option = yk_option_at(settings->plugin->options, i);
+        if ((option->flags & YK_OPTION_FIXED) == 0) {
+            continue;
+        }
+        char *name = g_strdup_printf("%s.%s", settings->plugin->name, option->name);
+        char *text = yk_option_print(&settings->values[i].value);
+        struct yk_datadir_option fixed = {.name = name, .text = text};
+        g_ptr_array_add(texts, name);
+        g_ptr_array_add(texts, text);
+        g_array_append_val(options, fixed);
+    }
+}
+
+/* The bucket as the folder records it; what it points to belongs to `texts`. */
+static struct yk_datadir_bucket
+datadir_bucket(const struct yk_bucket_config *bucket, GPtrArray *texts)
+{
+    char *filters = filter_names(bucket);
+    g_autoptr(GArray) options = g_array_new(FALSE, FALSE, sizeof(struct yk_datadir_option));
+    add_fixed(bucket->backend, options, texts);
+    for (uint32_t i = 0; i < bucket->n_filters; i++) {
+        add_fixed(bucket->filters[i], options, texts);
+    }
+    struct yk_datadir_bucket made = {.name = bucket->name,
+                                     .slots = bucket->slots,
+                                     .engine = bucket->backend->plugin->name,
+                                     .filters = filters,
+                                     .durability = bucket->durability,
+                                     .n_options = options->len};
+    gsize n;
+    void *list = g_array_steal(options, &n);
+    made.options = list;
+    g_ptr_array_add(texts, filters);
+    g_ptr_array_add(texts, list);
+    return made;
+}
+
 static enum yk_err
 open_datadir(struct yk_daemon *daemon, char *error)
 {
@@ -150,17 +193,11 @@ open_datadir(struct yk_daemon *daemon, char *error)
     g_autofree char *path = data_path(config);
     g_autofree struct yk_datadir_bucket *buckets =
         g_new0(struct yk_datadir_bucket, config->n_buckets);
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
     enum yk_err result = YK_OK;
     for (uint32_t i = 0; result == YK_OK && i < config->n_buckets; i++) {
-        const struct yk_bucket_config *bucket = &config->buckets[i];
-        char *filters = filter_names(bucket);
-        g_ptr_array_add(names, filters);
-        buckets[i] = (struct yk_datadir_bucket){.name = bucket->name,
-                                                .slots = bucket->slots,
-                                                .engine = bucket->backend->plugin->name,
-                                                .filters = filters};
         struct yk_backend_info info;
+        buckets[i] = datadir_bucket(&config->buckets[i], texts);
         result = yk_node_ask(config, &daemon->system.world, i, &info, error);
         buckets[i].is_volatile = result == YK_OK && (info.caps & YK_BACKEND_VOLATILE) != 0;
     }
@@ -297,6 +334,9 @@ start(struct yk_daemon *daemon, char *error)
     }
     if (result == YK_OK) {
         result = open_node(daemon, error);
+    }
+    if (result == YK_OK) {
+        result = yk_datadir_recovered(&daemon->datadir, error);
     }
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->node);
