@@ -17,6 +17,7 @@
 #include "core/io/datadir.h"
 #include "core/io/system.h"
 #include "core/io/thread.h"
+#include "core/main/cluster.h"
 #include "core/main/facts.h"
 
 enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256 };
@@ -29,6 +30,7 @@ struct yk_daemon {
     struct yk_system system;
     struct yk_datadir datadir;
     bool has_datadir;
+    struct yk_cluster cluster;
     struct yk_listener *listeners;
     uint32_t n_listeners;
     struct yk_node *node;
@@ -111,6 +113,10 @@ yk_daemon_read_config(const struct yk_daemon_options *options, struct yk_plugins
         return result;
     }
     result = check_buckets(config, error);
+    if (result == YK_OK &&
+        yk_plugins_find(plugins, YK_KIND_COORDINATOR, config->coordinator, error) == NULL) {
+        result = YK_ENOTFOUND;
+    }
     if (result != YK_OK) {
         yk_config_free(config);
         return result;
@@ -209,6 +215,17 @@ open_datadir(struct yk_daemon *daemon, char *error)
     return result;
 }
 
+static enum yk_err
+start_cluster(struct yk_daemon *daemon, char *error)
+{
+    const struct yk_plugin *coordinator =
+        yk_plugins_find(daemon->plugins, YK_KIND_COORDINATOR, daemon->config->coordinator, error);
+    return coordinator == NULL
+               ? YK_ENOTFOUND
+               : yk_cluster_start(&daemon->cluster, &daemon->system.world, daemon->config,
+                                  coordinator, &daemon->datadir, error);
+}
+
 static const char *
 make_folder(void *arg, const struct yk_backend_place *place, char *error)
 {
@@ -241,6 +258,7 @@ open_node(struct yk_daemon *daemon, char *error)
                                   .world = world,
                                   .n_workers = worker_count(daemon->config),
                                   .epoch = daemon->datadir.epoch,
+                                  .epochs = (const uint32_t *const *)daemon->cluster.epochs,
                                   .seed = world->random(world->arg),
                                   .make_folder = make_folder,
                                   .make_folder_arg = daemon,
@@ -333,6 +351,9 @@ start(struct yk_daemon *daemon, char *error)
         result = open_datadir(daemon, error);
     }
     if (result == YK_OK) {
+        result = start_cluster(daemon, error);
+    }
+    if (result == YK_OK) {
         result = open_node(daemon, error);
     }
     if (result == YK_OK) {
@@ -357,8 +378,10 @@ end(struct yk_daemon *daemon, bool is_clean)
         yk_listener_close(&daemon->listeners[i]);
     }
     g_free(daemon->listeners);
+    yk_cluster_end(&daemon->cluster);
     if (daemon->has_datadir) {
-        yk_datadir_close(&daemon->datadir, is_clean);
+        /* A start that failed has changed nothing: what was clean is so still. */
+        yk_datadir_close(&daemon->datadir, is_clean || daemon->datadir.was_clean);
     }
     g_ptr_array_free(daemon->folders, TRUE);
     yk_config_free(daemon->reloaded);

@@ -20,9 +20,10 @@ struct yk_node {
 struct yk_node_setup {
     const struct yk_config *config;
     const struct yk_world *world;
-    uint32_t n_workers; /* at most the number of lanes is used */
-    uint64_t epoch;
-    uint64_t seed; /* for hash tables */
+    uint32_t n_workers;            /* at most the number of lanes is used */
+    uint64_t epoch;                /* the greatest of all */
+    const uint32_t *const *epochs; /* of each bucket, of each slot; NULL: all have `epoch` */
+    uint64_t seed;                 /* for hash tables */
     const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
     void *make_folder_arg;
     void (*facts)(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg);
