@@ -28,7 +28,8 @@ import time
 SRCDIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 RESULTS = os.path.join(SRCDIR, "bench", "RESULTS.md")
 YAKUMO, YAKUMOD, HOTPATH = "tools/yakumo", "core/main/yakumod", "bench/hotpath"
-PLUGIN_PATH = ":".join(os.path.abspath(name) for name in ("frontends", "backends", "plugins/filters", "bench"))
+PLUGIN_PATH = ":".join(os.path.abspath(name) for name in ("frontends", "backends", "plugins/filters",
+                                                          "plugins/coordinators", "bench"))
 ENVIRONMENT = {**os.environ, "YK_PLUGIN_PATH": PLUGIN_PATH, "LC_ALL": "C"}
 CORES = sorted(os.sched_getaffinity(0))
 MIB = 1 << 20

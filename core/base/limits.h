@@ -25,6 +25,14 @@
 #define YK_SLOTS_MAX       32768 /* of a bucket; slot 65535 is the core's own */
 #define YK_CONNECTIONS_MAX 1000000
 
+/* Registers: what a cluster agrees on. */
+#define YK_REGISTER_SIZE_MAX (512 * YK_KIB)
+#define YK_NODES_MAX         128 /* of a cluster; an index takes one byte */
+#define YK_COPIES_MAX        7   /* of a record */
+#define YK_MEMBERS_MAX       16  /* of a slot, those that come and go included */
+#define YK_EPOCH_MAX         ((1u << 24) - 1)
+#define YK_UNPACK_DEPTH_MAX  8 /* of arrays and maps in each other */
+
 /* Requests. A key is such that the engine's key, 4 bytes longer, fits 16 bits. */
 #define YK_KEY_SIZE_MAX         65531
 #define YK_VALUE_SIZE_MAX       (1 * YK_GIB)  /* of any bucket; value_size_max is 1M by default */

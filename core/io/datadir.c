@@ -14,72 +14,15 @@
 
 #include <glib.h>
 
+#include "core/base/assert.h"
 #include "core/base/hash.h"
+#include "core/io/file.h"
 
-#define EPOCH_MAX ((1ull << 24) - 1)
 static const char state_name[] = "node";
 static const char lock_name[] = "lock";
 static const char checksum_mark[] = "# checksum = ";
+static const char no_boot_id[] = "unknown"; /* where the kernel does not say */
 enum { STATE_SIZE_MAX = 1024 * 1024 };
-
-static enum yk_err
-fail(const char *what, const char *path, char *error)
-{
-    snprintf(error, YK_ERROR_SIZE, "cannot %s %s: %s", what, path, strerror(errno));
-    return YK_EIO;
-}
-
-/* Files */
-
-static enum yk_err
-sync_folder(const char *path, char *error)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) < 0) {
-        enum yk_err result = fail("sync the folder", path, error);
-        if (fd >= 0) {
-            close(fd);
-        }
-        return result;
-    }
-    close(fd);
-    return YK_OK;
-}
-
-static enum yk_err
-write_all(int fd, const char *path, const char *text, size_t size, char *error)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, text, size);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written < 0) {
-            return fail("write", path, error);
-        }
-        text += written;
-        size -= (size_t)written;
-    }
-    return fsync(fd) < 0 ? fail("sync", path, error) : YK_OK;
-}
-
-/* Replaces the file so that after a crash the old text or the new one is there, whole. */
-static enum yk_err
-replace_file(const char *folder, const char *name, const char *text, char *error)
-{
-    g_autofree char *path = g_build_filename(folder, name, NULL);
-    g_autofree char *fresh = g_strconcat(path, ".new", NULL);
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
-    if (fd < 0) {
-        return fail("write", fresh, error);
-    }
-    enum yk_err result = write_all(fd, fresh, text, strlen(text), error);
-    close(fd);
-    if (result == YK_OK && rename(fresh, path) < 0) {
-        result = fail("rename", fresh, error);
-    }
-    return result == YK_OK ? sync_folder(folder, error) : result;
-}
 
 /* The state file */
 
@@ -134,7 +77,7 @@ read_state(const char *path, GKeyFile *state, bool *ret_is_new, char *error)
     }
     if (status.st_size > STATE_SIZE_MAX || !g_file_get_contents(file, &text, &size, NULL)) {
         errno = errno != 0 ? errno : EIO;
-        return fail("read", file, error);
+        return yk_file_fail("read", file, error);
     }
     if (strlen(text) != size || !check_checksum(text) ||
         !g_key_file_load_from_data(state, text, (gsize)-1, G_KEY_FILE_NONE, NULL)) {
@@ -160,6 +103,15 @@ check_empty(const char *path, char *error)
     return YK_OK;
 }
 
+static uint64_t
+new_nonce(void)
+{
+    uint64_t nonce = 0;
+    ssize_t size = getrandom(&nonce, sizeof(nonce), 0);
+    (void)size;
+    return nonce != 0 ? nonce : 1;
+}
+
 static void
 new_uuid(char *to)
 {
@@ -177,10 +129,25 @@ static void
 read_boot_id(char *to, size_t size)
 {
     g_autofree char *text = NULL;
-    snprintf(to, size, "unknown");
+    snprintf(to, size, "%s", no_boot_id);
     if (g_file_get_contents("/proc/sys/kernel/random/boot_id", &text, NULL, NULL)) {
         snprintf(to, size, "%s", g_strstrip(text));
     }
+}
+
+/* Reads what is recorded of the last run's boot. After a stop that was not clean the recorded boot
+ * stays until the start has come through: else a start that failed would hide that the power was
+ * lost. */
+static void
+compare_boot(struct yk_datadir *datadir, GKeyFile *state)
+{
+    char now[sizeof(datadir->boot_id)];
+    g_autofree char *last = g_key_file_get_string(state, "node", "boot_id", NULL);
+    read_boot_id(now, sizeof(now));
+    datadir->was_clean = g_key_file_get_boolean(state, "node", "clean", NULL);
+    datadir->same_boot = strcmp(now, no_boot_id) != 0 && g_strcmp0(last, now) == 0;
+    g_strlcpy(datadir->boot_id, datadir->was_clean || last == NULL ? now : last,
+              sizeof(datadir->boot_id));
 }
 
 static uint64_t
@@ -204,11 +171,11 @@ static enum yk_err
 check_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *error)
 {
     uint64_t format = get_number(state, "format");
-    if (format != YK_DATADIR_FORMAT) {
-        return refuse(
-            datadir->path, error,
-            "it has format %llu, made by another version of yakumo; this one reads format %u",
-            (unsigned long long)format, YK_DATADIR_FORMAT);
+    if (format == 0 || format > YK_DATADIR_FORMAT) {
+        return refuse(datadir->path, error,
+                      "it has format %llu, made by another version of yakumo; this one reads "
+                      "formats 1 to %u",
+                      (unsigned long long)format, YK_DATADIR_FORMAT);
     }
     datadir->lanes = (uint32_t)get_number(state, "lanes");
     if (datadir->lanes != lanes) {
@@ -220,18 +187,36 @@ check_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *e
     }
     datadir->boots = get_number(state, "boots");
     datadir->epoch = get_number(state, "epoch");
-    datadir->was_clean = g_key_file_get_boolean(state, "node", "clean", NULL);
-    char boot_id[64];
-    g_autofree char *last_boot_id = g_key_file_get_string(state, "node", "boot_id", NULL);
-    read_boot_id(boot_id, sizeof(boot_id));
-    datadir->same_boot = g_strcmp0(last_boot_id, boot_id) == 0;
-    if (datadir->epoch >= EPOCH_MAX) {
+    compare_boot(datadir, state);
+    datadir->incarnation = (uint32_t)(g_key_file_has_key(state, "node", "incarnation", NULL)
+                                          ? get_number(state, "incarnation")
+                                          : datadir->boots);
+    if (datadir->epoch >= YK_EPOCH_MAX) {
         return refuse(datadir->path, error, "its epochs are used up (%llu)",
                       (unsigned long long)datadir->epoch);
     }
     enum yk_err result = get_uuid(state, datadir->path, "id", datadir->node_id, error);
     return result == YK_OK ? get_uuid(state, datadir->path, "cluster", datadir->cluster_id, error)
                            : result;
+}
+
+/* One that is not recorded yet is new in its plugin, and then its default is what it was. */
+static enum yk_err
+check_options(const char *path, GKeyFile *state, const struct yk_datadir_bucket *bucket,
+              const char *section, char *error)
+{
+    for (uint32_t i = 0; i < bucket->n_options; i++) {
+        const struct yk_datadir_option *option = &bucket->options[i];
+        g_autofree char *key = g_strdup_printf("option.%s", option->name);
+        g_autofree char *text = g_key_file_get_string(state, section, key, NULL);
+        if (text != NULL && strcmp(text, option->text) != 0) {
+            return refuse(path, error,
+                          "bucket %s was made with %s = %.60s, and the config says %.60s; it is "
+                          "fixed when the data is made",
+                          bucket->name, option->name, text, option->text);
+        }
+    }
+    return YK_OK;
 }
 
 static enum yk_err
@@ -259,41 +244,74 @@ check_bucket(const char *path, GKeyFile *state, const struct yk_datadir_bucket *
                       "bucket %s was made with slots = %llu, and the config says slots = %u",
                       bucket->name, (unsigned long long)slots, bucket->slots);
     }
-    return YK_OK;
+    return check_options(path, state, bucket, section, error);
+}
+
+/* What was recorded for each lane; false: nothing, or for other lanes. */
+static bool
+read_incarnations(GKeyFile *state, const char *section, uint32_t *incarnations, uint32_t lanes)
+{
+    gsize n = 0;
+    g_auto(GStrv) texts = g_key_file_get_string_list(state, section, "incarnations", &n, NULL);
+    for (gsize i = 0; n == lanes && i < n; i++) {
+        incarnations[i] = (uint32_t)g_ascii_strtoull(texts[i], NULL, 10);
+    }
+    return texts != NULL && n == lanes;
 }
 
 static void
-set_bucket(GKeyFile *state, const struct yk_datadir *datadir,
-           const struct yk_datadir_bucket *bucket)
+set_incarnations(GKeyFile *state, const char *section, const uint32_t *incarnations, uint32_t lanes)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (uint32_t i = 0; i < lanes; i++) {
+        g_string_append_printf(text, "%s%u", i > 0 ? ";" : "", incarnations[i]);
+    }
+    g_key_file_set_string(state, section, "incarnations", text->str);
+}
+
+static bool
+has_forgotten(const struct yk_datadir *datadir, const struct yk_datadir_bucket *bucket)
+{
+    return bucket->is_volatile || bucket->durability == YK_DURABILITY_MEMORY ||
+           (bucket->durability == YK_DURABILITY_OS && !datadir->same_boot && !datadir->was_clean);
+}
+
+/* `fresh` is the incarnation of what begins anew at this start. */
+static void
+set_bucket(GKeyFile *state, struct yk_datadir *datadir, const struct yk_datadir_bucket *bucket,
+           uint32_t index, uint32_t fresh)
 {
     g_autofree char *section = g_strdup_printf("bucket %s", bucket->name);
-    g_autoptr(GString) incarnations = g_string_new(NULL);
+    uint32_t *incarnations = g_new0(uint32_t, datadir->lanes);
+    bool is_known = read_incarnations(state, section, incarnations, datadir->lanes);
+    for (uint32_t i = 0; i < datadir->lanes && (!is_known || has_forgotten(datadir, bucket)); i++) {
+        incarnations[i] = fresh;
+        datadir->incarnation = fresh;
+    }
+    datadir->buckets[index] = g_strdup(bucket->name);
+    datadir->incarnations[index] = incarnations;
+    set_incarnations(state, section, incarnations, datadir->lanes);
     g_key_file_set_uint64(state, section, "slots", bucket->slots);
     g_key_file_set_string(state, section, "engine", bucket->engine);
     g_key_file_set_string(state, section, "filters", bucket->filters);
     g_key_file_set_boolean(state, section, "volatile", bucket->is_volatile);
-    /* One for each lane; what is kept in memory is another incarnation at each start. */
-    for (uint32_t i = 0; i < datadir->lanes; i++) {
-        g_string_append_printf(incarnations, "%s%llu", i > 0 ? ";" : "",
-                               (unsigned long long)(bucket->is_volatile ? datadir->boots : 1));
-    }
-    if (bucket->is_volatile || !g_key_file_has_key(state, section, "incarnations", NULL)) {
-        g_key_file_set_string(state, section, "incarnations", incarnations->str);
+    for (uint32_t i = 0; i < bucket->n_options; i++) {
+        g_autofree char *key = g_strdup_printf("option.%s", bucket->options[i].name);
+        g_key_file_set_string(state, section, key, bucket->options[i].text);
     }
 }
 
 static void
 set_node(GKeyFile *state, const struct yk_datadir *datadir, bool is_clean)
 {
-    char boot_id[64];
-    read_boot_id(boot_id, sizeof(boot_id));
     g_key_file_set_uint64(state, "node", "format", YK_DATADIR_FORMAT);
     g_key_file_set_string(state, "node", "id", datadir->node_id);
     g_key_file_set_string(state, "node", "cluster", datadir->cluster_id);
     g_key_file_set_uint64(state, "node", "lanes", datadir->lanes);
     g_key_file_set_uint64(state, "node", "boots", datadir->boots);
     g_key_file_set_uint64(state, "node", "epoch", datadir->epoch);
-    g_key_file_set_string(state, "node", "boot_id", boot_id);
+    g_key_file_set_uint64(state, "node", "incarnation", datadir->incarnation);
+    g_key_file_set_string(state, "node", "boot_id", datadir->boot_id);
     g_key_file_set_boolean(state, "node", "clean", is_clean);
 }
 
@@ -302,7 +320,7 @@ write_state(struct yk_datadir *datadir, GKeyFile *state, char *error)
 {
     g_autofree char *text = g_key_file_to_data(state, NULL, NULL);
     g_autofree char *whole = with_checksum(text);
-    enum yk_err result = replace_file(datadir->path, state_name, whole, error);
+    enum yk_err result = yk_file_replace(datadir->path, state_name, yk_slice_of_text(whole), error);
     if (result == YK_OK) {
         g_free(datadir->state);
         datadir->state = g_steal_pointer(&text);
@@ -318,7 +336,7 @@ take_lock(struct yk_datadir *datadir, char *error)
     g_autofree char *path = g_build_filename(datadir->path, lock_name, NULL);
     datadir->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (datadir->lock_fd < 0) {
-        return fail("use the data folder: cannot open", path, error);
+        return yk_file_fail("use the data folder: cannot open", path, error);
     }
     if (flock(datadir->lock_fd, LOCK_EX | LOCK_NB) < 0) {
         char holder[32] = "";
@@ -328,7 +346,7 @@ take_lock(struct yk_datadir *datadir, char *error)
     }
     if (ftruncate(datadir->lock_fd, 0) < 0 ||
         dprintf(datadir->lock_fd, "%ld\n", (long)getpid()) < 0) {
-        return fail("write", path, error);
+        return yk_file_fail("write", path, error);
     }
     return YK_OK;
 }
@@ -354,6 +372,7 @@ open_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *er
         return check_state(datadir, state, lanes, error);
     }
     datadir->lanes = lanes;
+    read_boot_id(datadir->boot_id, sizeof(datadir->boot_id));
     new_uuid(datadir->node_id);
     new_uuid(datadir->cluster_id);
     return YK_OK;
@@ -365,7 +384,7 @@ open_folder(struct yk_datadir *datadir, uint32_t lanes, const struct yk_datadir_
 {
     g_autoptr(GKeyFile) state = g_key_file_new();
     if (g_mkdir_with_parents(datadir->path, 0750) < 0) {
-        return fail("make the data folder", datadir->path, error);
+        return yk_file_fail("make the data folder", datadir->path, error);
     }
     enum yk_err result = check_foreign(datadir->path, error);
     if (result == YK_OK) {
@@ -382,10 +401,15 @@ open_folder(struct yk_datadir *datadir, uint32_t lanes, const struct yk_datadir_
     }
     datadir->boots++;
     datadir->epoch++;
-    set_node(state, datadir, false);
+    datadir->nonce = new_nonce();
+    datadir->n_buckets = n_buckets;
+    datadir->buckets = g_new0(char *, n_buckets + 1);
+    datadir->incarnations = g_new0(uint32_t *, n_buckets + 1);
+    uint32_t fresh = datadir->incarnation + 1;
     for (uint32_t i = 0; i < n_buckets; i++) {
-        set_bucket(state, datadir, &buckets[i]);
+        set_bucket(state, datadir, &buckets[i], i, fresh);
     }
+    set_node(state, datadir, false);
     return write_state(datadir, state, error);
 }
 
@@ -403,20 +427,79 @@ yk_datadir_open(const char *path, uint32_t lanes, const struct yk_datadir_bucket
     return YK_OK;
 }
 
+/* The state as it was written last, to be changed. */
+static GKeyFile *
+load_own_state(const struct yk_datadir *datadir)
+{
+    GKeyFile *state = g_key_file_new();
+    gboolean is_read =
+        g_key_file_load_from_data(state, datadir->state, (gsize)-1, G_KEY_FILE_NONE, NULL);
+    YK_ASSERT(is_read);
+    return state;
+}
+
+enum yk_err
+yk_datadir_recovered(struct yk_datadir *datadir, char *error)
+{
+    char now[sizeof(datadir->boot_id)];
+    read_boot_id(now, sizeof(now));
+    if (strcmp(datadir->boot_id, now) == 0) {
+        return YK_OK;
+    }
+    g_autoptr(GKeyFile) state = load_own_state(datadir);
+    memcpy(datadir->boot_id, now, sizeof(now));
+    set_node(state, datadir, false);
+    return write_state(datadir, state, error);
+}
+
+enum yk_err
+yk_datadir_raise_epoch(struct yk_datadir *datadir, uint64_t epoch, char *error)
+{
+    if (epoch <= datadir->epoch) {
+        return YK_OK;
+    }
+    g_autoptr(GKeyFile) state = load_own_state(datadir);
+    datadir->epoch = epoch;
+    set_node(state, datadir, false);
+    return write_state(datadir, state, error);
+}
+
+enum yk_err
+yk_datadir_renew_lanes(struct yk_datadir *datadir, uint32_t bucket_index, const uint32_t *lanes,
+                       uint32_t n_lanes, char *error)
+{
+    g_autoptr(GKeyFile) state = load_own_state(datadir);
+    g_autofree char *section = g_strdup_printf("bucket %s", datadir->buckets[bucket_index]);
+    uint32_t *incarnations = datadir->incarnations[bucket_index];
+    datadir->incarnation++;
+    for (uint32_t i = 0; i < n_lanes; i++) {
+        YK_ASSERT(lanes[i] < datadir->lanes);
+        incarnations[lanes[i]] = datadir->incarnation;
+    }
+    set_incarnations(state, section, incarnations, datadir->lanes);
+    set_node(state, datadir, false);
+    return write_state(datadir, state, error);
+}
+
 void
 yk_datadir_close(struct yk_datadir *datadir, bool is_clean)
 {
     char error[YK_ERROR_SIZE];
     if (is_clean && datadir->state != NULL) {
-        g_autoptr(GKeyFile) state = g_key_file_new();
-        if (g_key_file_load_from_data(state, datadir->state, (gsize)-1, G_KEY_FILE_NONE, NULL)) {
-            set_node(state, datadir, true);
-            (void)!write_state(datadir, state, error);
-        }
+        g_autoptr(GKeyFile) state = load_own_state(datadir);
+        read_boot_id(datadir->boot_id, sizeof(datadir->boot_id));
+        set_node(state, datadir, true);
+        (void)!write_state(datadir, state, error);
     }
     if (datadir->lock_fd >= 0) {
         close(datadir->lock_fd);
     }
+    for (uint32_t i = 0; i < datadir->n_buckets; i++) {
+        g_free(datadir->buckets[i]);
+        g_free(datadir->incarnations[i]);
+    }
+    g_free(datadir->buckets);
+    g_free(datadir->incarnations);
     g_free(datadir->path);
     g_free(datadir->state);
     *datadir = (struct yk_datadir){.lock_fd = -1};
@@ -429,9 +512,9 @@ yk_datadir_lane_folder(const struct yk_datadir *datadir, const char *bucket, uin
     g_autofree char *name = g_strdup_printf("lane-%03u", lane);
     g_autofree char *parent = g_build_filename(datadir->path, bucket, NULL);
     char *path = g_build_filename(parent, name, NULL);
-    if (g_mkdir_with_parents(path, 0750) < 0 || sync_folder(parent, error) != YK_OK ||
-        sync_folder(datadir->path, error) != YK_OK) {
-        (void)fail("make the folder", path, error);
+    if (g_mkdir_with_parents(path, 0750) < 0 || yk_file_sync_folder(parent, error) != YK_OK ||
+        yk_file_sync_folder(datadir->path, error) != YK_OK) {
+        (void)yk_file_fail("make the folder", path, error);
         g_free(path);
         return NULL;
     }

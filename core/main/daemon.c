@@ -17,6 +17,7 @@
 #include "core/io/datadir.h"
 #include "core/io/system.h"
 #include "core/io/thread.h"
+#include "core/main/cluster.h"
 #include "core/main/facts.h"
 #include "core/main/keep.h"
 
@@ -30,6 +31,7 @@ struct yk_daemon {
     struct yk_system system;
     struct yk_datadir datadir;
     bool has_datadir;
+    struct yk_cluster cluster;
     struct yk_listener *listeners;
     uint32_t n_listeners;
     struct yk_node *node;
@@ -113,6 +115,10 @@ yk_daemon_read_config(const struct yk_daemon_options *options, struct yk_plugins
         return result;
     }
     result = check_buckets(config, error);
+    if (result == YK_OK &&
+        yk_plugins_find(plugins, YK_KIND_COORDINATOR, config->coordinator, error) == NULL) {
+        result = YK_ENOTFOUND;
+    }
     if (result != YK_OK) {
         yk_config_free(config);
         return result;
@@ -145,6 +151,49 @@ filter_names(const struct yk_bucket_config *bucket)
     return g_strdup(names->str);
 }
 
+/* Appends the options of one plugin that are part of the data's form. Names and texts belong to
+ * `texts`. */
+static void
+add_fixed(const struct yk_settings *settings, GArray *options, GPtrArray *texts)
+{
+    for (uint32_t i = 0; i < settings->plugin->n_options; i++) {
+        const struct yk_option *option = yk_option_at(settings->plugin->options, i);
+        if ((option->flags & YK_OPTION_FIXED) == 0) {
+            continue;
+        }
+        char *name = g_strdup_printf("%s.%s", settings->plugin->name, option->name);
+        char *text = yk_option_print(&settings->values[i].value);
+        struct yk_datadir_option fixed = {.name = name, .text = text};
+        g_ptr_array_add(texts, name);
+        g_ptr_array_add(texts, text);
+        g_array_append_val(options, fixed);
+    }
+}
+
+/* The bucket as the folder records it; what it points to belongs to `texts`. */
+static struct yk_datadir_bucket
+datadir_bucket(const struct yk_bucket_config *bucket, GPtrArray *texts)
+{
+    char *filters = filter_names(bucket);
+    g_autoptr(GArray) options = g_array_new(FALSE, FALSE, sizeof(struct yk_datadir_option));
+    add_fixed(bucket->backend, options, texts);
+    for (uint32_t i = 0; i < bucket->n_filters; i++) {
+        add_fixed(bucket->filters[i], options, texts);
+    }
+    struct yk_datadir_bucket made = {.name = bucket->name,
+                                     .slots = bucket->slots,
+                                     .engine = bucket->backend->plugin->name,
+                                     .filters = filters,
+                                     .durability = bucket->durability,
+                                     .n_options = options->len};
+    gsize n;
+    void *list = g_array_steal(options, &n);
+    made.options = list;
+    g_ptr_array_add(texts, filters);
+    g_ptr_array_add(texts, list);
+    return made;
+}
+
 static enum yk_err
 open_datadir(struct yk_daemon *daemon, char *error)
 {
@@ -152,17 +201,11 @@ open_datadir(struct yk_daemon *daemon, char *error)
     g_autofree char *path = data_path(config);
     g_autofree struct yk_datadir_bucket *buckets =
         g_new0(struct yk_datadir_bucket, config->n_buckets);
-    g_autoptr(GPtrArray) names = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
     enum yk_err result = YK_OK;
     for (uint32_t i = 0; result == YK_OK && i < config->n_buckets; i++) {
-        const struct yk_bucket_config *bucket = &config->buckets[i];
-        char *filters = filter_names(bucket);
-        g_ptr_array_add(names, filters);
-        buckets[i] = (struct yk_datadir_bucket){.name = bucket->name,
-                                                .slots = bucket->slots,
-                                                .engine = bucket->backend->plugin->name,
-                                                .filters = filters};
         struct yk_backend_info info;
+        buckets[i] = datadir_bucket(&config->buckets[i], texts);
         result = yk_node_ask(config, &daemon->system.world, i, &info, error);
         buckets[i].is_volatile = result == YK_OK && (info.caps & YK_BACKEND_VOLATILE) != 0;
     }
@@ -172,6 +215,17 @@ open_datadir(struct yk_daemon *daemon, char *error)
     }
     daemon->has_datadir = result == YK_OK;
     return result;
+}
+
+static enum yk_err
+start_cluster(struct yk_daemon *daemon, char *error)
+{
+    const struct yk_plugin *coordinator =
+        yk_plugins_find(daemon->plugins, YK_KIND_COORDINATOR, daemon->config->coordinator, error);
+    return coordinator == NULL
+               ? YK_ENOTFOUND
+               : yk_cluster_start(&daemon->cluster, &daemon->system.world, daemon->config,
+                                  coordinator, &daemon->datadir, error);
 }
 
 static const char *
@@ -207,6 +261,7 @@ open_node(struct yk_daemon *daemon, char *error)
         .world = world,
         .n_workers = worker_count(daemon->config),
         .epoch = daemon->datadir.epoch,
+        .epochs = (const uint32_t *const *)daemon->cluster.epochs,
         .room = daemon->keep.journal != NULL ? yk_journal_room(daemon->keep.journal) : NULL,
         .needed_from =
             daemon->keep.journal != NULL ? yk_journal_needed_from(daemon->keep.journal) : NULL,
@@ -308,10 +363,16 @@ start(struct yk_daemon *daemon, char *error)
                          worker_count(daemon->config), &daemon->threads, error);
     }
     if (result == YK_OK) {
+        result = start_cluster(daemon, error);
+    }
+    if (result == YK_OK) {
         result = open_node(daemon, error);
     }
     if (result == YK_OK) {
         result = yk_keep_recover(&daemon->keep, daemon->node, error);
+    }
+    if (result == YK_OK) {
+        result = yk_datadir_recovered(&daemon->datadir, error);
     }
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->node);
@@ -333,8 +394,10 @@ end(struct yk_daemon *daemon, bool is_clean)
         yk_listener_close(&daemon->listeners[i]);
     }
     g_free(daemon->listeners);
+    yk_cluster_end(&daemon->cluster);
     if (daemon->has_datadir) {
-        yk_datadir_close(&daemon->datadir, is_clean);
+        /* A start that failed has changed nothing: what was clean is so still. */
+        yk_datadir_close(&daemon->datadir, is_clean || daemon->datadir.was_clean);
     }
     g_ptr_array_free(daemon->folders, TRUE);
     yk_config_free(daemon->reloaded);

@@ -22,7 +22,7 @@ struct yk_node_setup {
     const struct yk_world *world;
     uint32_t n_workers;            /* at most the number of lanes is used */
     const uint32_t *const *epochs; /* of each bucket's slots; NULL: all have `epoch` */
-    uint64_t epoch;
+    uint64_t epoch; /* the greatest of all */
     /* Of the log, and of each worker, see worker.h; NULL: no bucket has a journal. */
     struct yk_journal_room *room;
     uint64_t *needed_from;

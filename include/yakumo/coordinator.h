@@ -47,8 +47,9 @@ struct yk_coordinator_port {
     void (*send)(struct yk_coordinator_port *port, uint32_t manager_index, struct yk_slice message);
     /* Calls timer() at that time (clock of host->now_ms); one is set at a time. */
     void (*set_timer)(struct yk_coordinator_port *port, uint64_t at_ms);
-    /* Replaces the durable bytes `name`; stored() is called with the token when they are on the
-     * device. */
+    /* Replaces the durable bytes `name` ([a-z0-9._-]+, at most 80 bytes, of which the first is no
+     * '.'); stored() is called with the token when they are on the device, never before store() has
+     * returned. After a failure the old bytes or the new ones are there. */
     void (*store)(struct yk_coordinator_port *port, const char *name, struct yk_slice bytes,
                   uint64_t token);
 };
@@ -70,7 +71,7 @@ struct yk_coordinator_ops {
     void (*watch)(void *self, const char *name);
 
     /* Events of a machine that talks through its port. Defaults: nothing. loaded() brings each
-     * durable entry back, before anything else. */
+     * durable entry back, whole and as it was stored, right after open. */
     void (*loaded)(void *self, const char *name, struct yk_slice bytes);
     void (*message)(void *self, uint32_t manager_index, struct yk_slice message);
     void (*timer)(void *self, uint64_t now_ms);

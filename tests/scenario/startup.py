@@ -90,8 +90,8 @@ def a_data_folder_that_is_a_file():
 def a_folder_of_another_format():
     data = made_folder()
     text = state_of(data)
-    matches(text, "^format=1$")
-    write_state(data, text.replace("format=1\n", "format=99\n"))
+    matches(text, "^format=2$")
+    write_state(data, text.replace("format=2\n", "format=99\n"))
     line = refused(*options(data))
     matches(line, "format 99")
     matches(line, "another version")

@@ -16,6 +16,8 @@ import tidy
 DEPENDENCIES = {
     "glib-2.0": ("GLib", "LGPL"),
     "libxxhash": ("xxHash", "BSD"),
+    "msgpack": ("msgpack-c", "BSL"),
+    "msgpack-c": ("msgpack-c", "BSL"),
     "liburing": ("liburing", "MIT"),
     "ltdl.h": ("libltdl", "LGPL"),
     "lmdb": ("LMDB", "OpenLDAP"),

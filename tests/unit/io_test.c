@@ -1,5 +1,5 @@
 /* What meets the world and can be tested without a network: mail between threads, executors, the
- * data folder, the note to systemd. */
+ * data folder, the registers, the note to systemd. */
 #include <config.h>
 
 #include "core/io/datadir.h"
@@ -20,6 +20,7 @@
 #include "core/base/random.h"
 #include "core/io/executor.h"
 #include "core/io/mailbox.h"
+#include "core/io/registers.h"
 #include "core/io/system.h"
 #include "core/replica/job.h"
 
@@ -172,8 +173,10 @@ test_executor_idle(void)
 
 /* -- The data folder. -- */
 
-static const struct yk_datadir_bucket kept = {"main", 256, "lmdb", "stats, delay", false};
-static const struct yk_datadir_bucket forgotten = {"cache", 64, "memory", "", true};
+static const struct yk_datadir_bucket kept = {
+    "main", 256, "lmdb", "stats, delay", false, YK_DURABILITY_DISK, NULL, 0};
+static const struct yk_datadir_bucket forgotten = {
+    "cache", 64, "memory", "", true, YK_DURABILITY_MEMORY, NULL, 0};
 
 struct folder {
     char *parent, *path, *file;
@@ -345,10 +348,10 @@ test_datadir_versions(void)
     g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
     g_autofree char *state = g_strdup(datadir.state);
     yk_datadir_close(&datadir, false);
-    replace_in_state(&folder, state, "format=1", "format=2");
+    replace_in_state(&folder, state, "format=2", "format=3");
     g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_EINVALID);
-    g_assert_nonnull(strstr(folder.error, "format 2"));
-    replace_in_state(&folder, state, "format=1", "norm=1");
+    g_assert_nonnull(strstr(folder.error, "format 3"));
+    replace_in_state(&folder, state, "format=2", "norm=2");
     g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_EINVALID);
     replace_in_state(&folder, state, "\nid=", "\nid=x");
     g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_EINVALID);
@@ -411,6 +414,287 @@ test_datadir_damaged(void)
     }
     check_damaged(&folder, text, size, &whole);
     yk_datadir_close(&whole, false);
+    folder_done(&folder);
+}
+
+/* A folder as the first version of yakumo left it, after 41 starts. */
+static void
+test_datadir_format_1(void)
+{
+    struct folder folder;
+    struct yk_datadir datadir;
+    folder_init(&folder);
+    g_assert_cmpint(g_mkdir_with_parents(folder.path, 0700), ==, 0);
+    write_with_checksum(&folder, "[bucket main]\nslots=256\nengine=lmdb\nfilters=stats, delay\n"
+                                 "volatile=false\nincarnations=1;1;1;1;1;1;1;1\n\n"
+                                 "[bucket cache]\nslots=64\nengine=memory\nfilters=\n"
+                                 "volatile=true\nincarnations=41;41;41;41;41;41;41;41\n\n"
+                                 "[node]\nformat=1\nid=01234567-89ab-4def-8123-456789abcdef\n"
+                                 "cluster=11234567-89ab-4def-8123-456789abcdef\nlanes=8\n"
+                                 "boots=41\nepoch=41\nboot_id=x\nclean=true\n");
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_assert_cmpuint(datadir.epoch, ==, 42);
+    g_assert_cmpstr(datadir.cluster_id, ==, "11234567-89ab-4def-8123-456789abcdef");
+    g_assert_cmpuint(datadir.incarnations[0][7], ==, 1);
+    g_assert_cmpuint(datadir.incarnations[1][7], ==, 42);
+    g_assert_nonnull(strstr(datadir.state, "format=2"));
+    yk_datadir_close(&datadir, true);
+    folder_done(&folder);
+}
+
+/* Opens it with one bucket of that durability; as if under another boot of the kernel, if asked
+ * for. Returns the incarnation of lane 3. */
+static uint32_t
+incarnation_at(struct folder *folder, enum yk_durability durability, bool is_clean,
+               bool is_other_boot)
+{
+    struct yk_datadir_bucket bucket = kept;
+    struct yk_datadir datadir;
+    bucket.durability = durability;
+    g_assert_cmpint(yk_datadir_open(folder->path, 8, &bucket, 1, &datadir, folder->error), ==,
+                    YK_OK);
+    uint32_t incarnation = datadir.incarnations[0][3];
+    yk_datadir_close(&datadir, is_clean);
+    if (is_other_boot) {
+        g_autofree char *text = NULL;
+        g_assert_true(g_file_get_contents(folder->file, &text, NULL, NULL));
+        *strstr(text, "# checksum") = '\0';
+        replace_in_state(folder, text, "boot_id=", "boot_id=x");
+    }
+    return incarnation;
+}
+
+static void
+test_datadir_incarnations(void)
+{
+    static const struct {
+        enum yk_durability durability;
+        bool is_clean, is_other_boot, renews;
+    } cases[] = {
+        {YK_DURABILITY_MEMORY, true, false, true}, {YK_DURABILITY_MEMORY, false, true, true},
+        {YK_DURABILITY_OS, true, false, false},    {YK_DURABILITY_OS, false, false, false},
+        {YK_DURABILITY_OS, true, true, false},     {YK_DURABILITY_OS, false, true, true},
+        {YK_DURABILITY_DISK, false, false, false}, {YK_DURABILITY_DISK, false, true, false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        struct folder folder;
+        folder_init(&folder);
+        uint32_t first =
+            incarnation_at(&folder, cases[i].durability, cases[i].is_clean, cases[i].is_other_boot);
+        uint32_t second = incarnation_at(&folder, cases[i].durability, true, false);
+        g_assert_cmpuint(first, ==, 1);
+        g_assert_cmpuint(second, ==, cases[i].renews ? 2 : 1);
+        folder_done(&folder);
+    }
+}
+
+static void
+test_datadir_same_boot(void)
+{
+    struct folder folder;
+    struct yk_datadir datadir;
+    folder_init(&folder);
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_assert_false(datadir.same_boot);
+    uint64_t nonce = datadir.nonce;
+    yk_datadir_close(&datadir, true);
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_assert_true(datadir.same_boot);
+    g_assert_cmpuint(datadir.nonce, !=, nonce);
+    g_assert_cmpuint(datadir.nonce, !=, 0);
+    g_autofree char *state = g_strdup(datadir.state);
+    yk_datadir_close(&datadir, true);
+    replace_in_state(&folder, state, "boot_id=", "boot_id=x");
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_assert_false(datadir.same_boot);
+    yk_datadir_close(&datadir, true);
+    folder_done(&folder);
+}
+
+/* A loss of power is not forgotten because a start after it failed. */
+static void
+test_datadir_failed_start(void)
+{
+    struct folder folder;
+    struct yk_datadir datadir;
+    folder_init(&folder);
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_autofree char *state = g_strdup(datadir.state);
+    yk_datadir_close(&datadir, false);
+    replace_in_state(&folder, state, "boot_id=", "boot_id=x");
+    for (int i = 0; i < 4; i++) {
+        g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+        g_assert_true(datadir.same_boot == (i == 3));
+        g_assert_false(datadir.was_clean);
+        if (i == 2) {
+            g_assert_cmpint(yk_datadir_recovered(&datadir, folder.error), ==, YK_OK);
+        }
+        yk_datadir_close(&datadir, false);
+    }
+    folder_done(&folder);
+}
+
+/* Single lanes, and the epoch, while the node runs. */
+static void
+test_datadir_renewed(void)
+{
+    static const uint32_t lanes[] = {2, 5};
+    struct folder folder;
+    struct yk_datadir datadir;
+    folder_init(&folder);
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_assert_cmpint(yk_datadir_renew_lanes(&datadir, 0, lanes, 2, folder.error), ==, YK_OK);
+    g_assert_cmpuint(datadir.incarnations[0][5], ==, 2);
+    g_assert_cmpint(yk_datadir_raise_epoch(&datadir, 30, folder.error), ==, YK_OK);
+    g_assert_cmpint(yk_datadir_raise_epoch(&datadir, 20, folder.error), ==, YK_OK);
+    yk_datadir_close(&datadir, false);
+    g_assert_cmpint(open_lanes(&folder, 8, &datadir), ==, YK_OK);
+    g_assert_cmpuint(datadir.epoch, ==, 31);
+    for (uint32_t i = 0; i < 8; i++) {
+        g_assert_cmpuint(datadir.incarnations[0][i], ==, i == 2 || i == 5 ? 2 : 1);
+        g_assert_cmpuint(datadir.incarnations[1][i], ==, 3);
+    }
+    yk_datadir_close(&datadir, false);
+    folder_done(&folder);
+}
+
+static void
+test_datadir_options(void)
+{
+    struct folder folder;
+    struct yk_datadir_option options[] = {{"lmdb.page", "4K"}, {"lmdb.new", "1"}};
+    struct yk_datadir_bucket bucket = kept;
+    folder_init(&folder);
+    bucket.options = options;
+    bucket.n_options = 1;
+    g_assert_cmpint(try_buckets(&folder, &bucket, 1), ==, YK_OK);
+    bucket.n_options = 2; /* one that the plugin did not have before */
+    g_assert_cmpint(try_buckets(&folder, &bucket, 1), ==, YK_OK);
+    options[0].text = "8K";
+    g_assert_cmpint(try_buckets(&folder, &bucket, 1), ==, YK_EINVALID);
+    g_assert_nonnull(strstr(folder.error, "was made with lmdb.page = 4K, and the config says 8K"));
+    options[0].text = "4K";
+    options[1].text = "2";
+    g_assert_cmpint(try_buckets(&folder, &bucket, 1), ==, YK_EINVALID);
+    bucket.is_volatile = true; /* recorded as one that keeps what it has */
+    g_assert_cmpint(try_buckets(&folder, &bucket, 1), ==, YK_EINVALID);
+    folder_done(&folder);
+}
+
+/* -- Registers, with the coordinator `local`. -- */
+
+extern const struct yk_plugin local_LTX_yk_plugin;
+
+static enum yk_err
+open_registers(struct folder *folder, struct yk_registers **ret_registers)
+{
+    static struct yk_system system;
+    yk_system_init(&system, YK_LOG_ERROR);
+    g_assert_cmpint(g_mkdir_with_parents(folder->path, 0700), ==, 0);
+    return yk_registers_open(&system.world, &local_LTX_yk_plugin, folder->path, ret_registers,
+                             folder->error);
+}
+
+static void
+assert_register(struct folder *folder, struct yk_registers *registers, const char *name,
+                uint64_t revision, const char *text)
+{
+    g_autofree void *bytes = NULL;
+    size_t size;
+    uint64_t got;
+    g_assert_cmpint(yk_registers_read(registers, name, &bytes, &size, &got, folder->error), ==,
+                    YK_OK);
+    g_assert_cmpuint(got, ==, revision);
+    g_assert_cmpmem(bytes, size, text, strlen(text));
+}
+
+static void
+test_registers(void)
+{
+    struct folder folder;
+    struct yk_registers *registers;
+    folder_init(&folder);
+    g_assert_cmpint(open_registers(&folder, &registers), ==, YK_OK);
+    assert_register(&folder, registers, "cluster", 0, "");
+    for (uint64_t i = 0; i < 3; i++) {
+        g_assert_cmpint(
+            yk_registers_write(registers, "cluster", yk_slice_of_text("one"), i, folder.error), ==,
+            YK_OK);
+        assert_register(&folder, registers, "cluster", i + 1, "one");
+    }
+    g_assert_cmpint(
+        yk_registers_write(registers, "cluster", yk_slice_of_text("two"), 1, folder.error), ==,
+        YK_EEXISTS);
+    g_assert_cmpint(
+        yk_registers_write(registers, "bucket.a-b_c", yk_slice_of_text(""), 0, folder.error), ==,
+        YK_OK);
+    g_assert_cmpint(yk_registers_write(registers, "../x", yk_slice_of_text(""), 0, folder.error),
+                    ==, YK_EIO);
+    g_assert_nonnull(strstr(folder.error, "no name"));
+    yk_registers_close(registers);
+    g_assert_cmpint(open_registers(&folder, &registers), ==, YK_OK);
+    assert_register(&folder, registers, "cluster", 3, "one");
+    assert_register(&folder, registers, "bucket.a-b_c", 1, "");
+    yk_registers_close(registers);
+    yk_registers_close(NULL);
+    folder_done(&folder);
+}
+
+/* Whatever bit or length changes: the file is named, and nothing of it is used. */
+static void
+test_registers_damaged(void)
+{
+    struct folder folder;
+    struct yk_registers *registers;
+    g_autofree char *text = NULL;
+    gsize size;
+    folder_init(&folder);
+    g_autofree char *file = g_build_filename(folder.path, "registers", "cluster", NULL);
+    g_assert_cmpint(open_registers(&folder, &registers), ==, YK_OK);
+    g_assert_cmpint(
+        yk_registers_write(registers, "cluster", yk_slice_of_text("one"), 0, folder.error), ==,
+        YK_OK);
+    yk_registers_close(registers);
+    g_assert_true(g_file_get_contents(file, &text, &size, NULL));
+    for (gsize i = 0; i < size * 9; i++) {
+        gsize cut = i < size * 8 ? size : i - size * 8;
+        text[i / 8 % size] ^= (char)(i < size * 8 ? 1 << i % 8 : 0);
+        g_assert_true(g_file_set_contents(file, text, (gssize)cut, NULL));
+        text[i / 8 % size] ^= (char)(i < size * 8 ? 1 << i % 8 : 0);
+        g_assert_cmpint(open_registers(&folder, &registers), ==, YK_ECORRUPT);
+        g_assert_nonnull(strstr(folder.error, file));
+    }
+    g_assert_true(g_file_set_contents(file, text, (gssize)size, NULL));
+    g_autofree char *torn = g_strconcat(file, ".new", NULL); /* of a write that was cut off */
+    g_assert_true(g_file_set_contents(torn, text, 5, NULL));
+    g_assert_cmpint(open_registers(&folder, &registers), ==, YK_OK);
+    assert_register(&folder, registers, "cluster", 1, "one");
+    yk_registers_close(registers);
+    folder_done(&folder);
+}
+
+/* The device fails: the caller hears of it, and the register says nothing any more. */
+static void
+test_registers_no_folder(void)
+{
+    struct folder folder;
+    struct yk_registers *registers;
+    g_autofree void *bytes = NULL;
+    size_t size;
+    uint64_t revision;
+    folder_init(&folder);
+    g_assert_cmpint(open_registers(&folder, &registers), ==, YK_OK);
+    g_autofree char *path = g_build_filename(folder.path, "registers", NULL);
+    remove_all(path);
+    g_assert_cmpint(
+        yk_registers_write(registers, "cluster", yk_slice_of_text("one"), 0, folder.error), ==,
+        YK_EIO);
+    g_assert_nonnull(strstr(folder.error, "No such file"));
+    g_assert_cmpint(yk_registers_read(registers, "cluster", &bytes, &size, &revision, folder.error),
+                    ==, YK_EIO);
+    yk_registers_close(registers);
+    g_assert_true(g_file_set_contents(path, "x", 1, NULL));
+    g_assert_cmpint(open_registers(&folder, &registers), ==, YK_EIO);
     folder_done(&folder);
 }
 
@@ -539,6 +823,15 @@ main(int argc, char **argv)
     g_test_add_func("/io/datadir/lane-folder", test_datadir_lane_folder);
     g_test_add_func("/io/datadir/read-only", test_datadir_read_only);
     g_test_add_func("/io/datadir/not-a-folder", test_datadir_not_a_folder);
+    g_test_add_func("/io/datadir/format-1", test_datadir_format_1);
+    g_test_add_func("/io/datadir/incarnations", test_datadir_incarnations);
+    g_test_add_func("/io/datadir/same-boot", test_datadir_same_boot);
+    g_test_add_func("/io/datadir/failed-start", test_datadir_failed_start);
+    g_test_add_func("/io/datadir/renewed", test_datadir_renewed);
+    g_test_add_func("/io/datadir/options", test_datadir_options);
+    g_test_add_func("/io/registers/life", test_registers);
+    g_test_add_func("/io/registers/damaged", test_registers_damaged);
+    g_test_add_func("/io/registers/no-folder", test_registers_no_folder);
     g_test_add_func("/io/notify", test_notify);
     return g_test_run();
 }
