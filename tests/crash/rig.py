@@ -30,8 +30,8 @@ KINDS = (
 
 # Engines, and which files of theirs may send them anywhere when they are not what was written, as in
 # tests/kit/shipped.py: LMDB checks no page (SIGBUS, or worse), Berkeley DB may search a page of zeros without end.
-# Tokyo Cabinet puts back whatever its log of old bytes holds, which has no checksum (SIGBUS).
-MAY_CRASH_ON_DAMAGE = {"lmdb": r"\.mdb$", "tokyocabinet": r"\.wal$"}
+# Tokyo Cabinet follows any place that its table names, and puts back whatever its log of old bytes holds (SIGBUS).
+MAY_CRASH_ON_DAMAGE = {"lmdb": r"\.mdb$", "tokyocabinet": r"\.(tch|wal)$"}
 MAY_HANG_ON_DAMAGE = {"berkeleydb": r"\.db$"}
 
 # Keys of the node's section that make checkpoints of its journal frequent: "journal_size = 1M" and the like.
