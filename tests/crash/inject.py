@@ -26,8 +26,8 @@ ERRORS = {"write": ("EIO", "ENOSPC"), "fsync": ("EIO",), "open": ("EIO", "EACCES
 N_ROUNDS = rig.n_rounds(14, 1 << 30)
 N_ANSWERS = 120  # of the load of one run
 # (engine, kind of call): what breaks there today, in the engine's library. It is counted and not complained of.
-# Tokyo Cabinet closes a file whose transaction must be undone, or that cannot be cut to its size, by code that
-# touches the map it has just given up (SIGSEGV); and an undoing that fails is not tried again.
+# Tokyo Cabinet changes its table also where its log of old bytes could not be written (tchdbsetbucket), so that
+# the change cannot be undone; and it touches its map once more where it could not cut the file after giving it up.
 KNOWN = {("tokyocabinet", "write"): "broke a promise as the library is known to",
          ("tokyocabinet", "truncate"): "broke a promise as the library is known to"}
 LOAD_S = 20 * yakumo.SLOW

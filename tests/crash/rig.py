@@ -52,7 +52,7 @@ def built(kinds=KINDS):
 
 def n_rounds(short, long):
     """How often: YK_ROUNDS, or by the form of the run."""
-    return int(os.environ.get("YK_ROUNDS") or (long if yakumo.IS_LONG else short))
+    return int(os.environ.get("YK_ROUNDS") or (long if yakumo.IS_LONG else max(short // yakumo.SLOW, 3)))
 
 
 def progress(text):
@@ -156,7 +156,8 @@ class Rig:
     def has_damaged_engine(self, path=None):
         """After a damage, of this file, it ended by a signal, or answers no more: its engine is known for that."""
         status = self.node.child.poll()
-        known = MAY_HANG_ON_DAMAGE if status is None else MAY_CRASH_ON_DAMAGE if status < 0 else {}
+        is_crash = status is not None and (status < 0 or "Sanitizer:DEADLYSIGNAL" in self.node.log())
+        known = MAY_HANG_ON_DAMAGE if status is None else MAY_CRASH_ON_DAMAGE if is_crash else {}
         patterns = [known[kind.engine] for kind in self.kinds if kind.engine in known]
         return any(path is None or re.search(pattern, path) for pattern in patterns)
 
