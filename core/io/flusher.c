@@ -137,6 +137,7 @@ stage_bundle(struct yk_journal *journal, struct yk_bundle *bundle, const struct 
 struct round {
     struct yk_bundle *bundles[ROUND_MAX];
     struct yk_log_place places[ROUND_MAX];
+    bool syncs[ROUND_MAX]; /* of bundles: one that was given back may be anything by now */
     uint32_t n, n_entries;
     bool has_disk;
 };
@@ -158,6 +159,7 @@ lay_out(struct yk_journal *journal, struct round *round)
         journal->first = bundle->next;
         journal->n_waiting -= bundle->n_entries;
         journal->figures.bytes += yk_round_up(bundle->size, journal->head.align);
+        round->syncs[round->n] = bundle->syncs;
         round->bundles[round->n++] = bundle;
         round->n_entries += bundle->n_entries;
         round->has_disk = round->has_disk || bundle->syncs;
@@ -174,7 +176,7 @@ static void
 give_back(struct yk_journal *journal, const struct round *round, bool syncs)
 {
     for (uint32_t i = 0; i < round->n; i++) {
-        if (round->bundles[i]->syncs == syncs) {
+        if (round->syncs[i] == syncs) {
             journal->config.done(journal->config.arg, round->bundles[i]);
         }
     }

@@ -207,7 +207,8 @@ open_datadir(struct yk_daemon *daemon, char *error)
         struct yk_backend_info info;
         buckets[i] = datadir_bucket(&config->buckets[i], texts);
         result = yk_node_ask(config, &daemon->system.world, i, &info, error);
-        buckets[i].is_volatile = result == YK_OK && (info.caps & YK_BACKEND_VOLATILE) != 0;
+        buckets[i].is_volatile = result == YK_OK && (info.caps & YK_BACKEND_VOLATILE) != 0 &&
+                                 config->buckets[i].durability == YK_DURABILITY_MEMORY;
     }
     if (result == YK_OK) {
         result = yk_datadir_open(path, config->node.lanes, buckets, config->n_buckets,

@@ -130,6 +130,17 @@ open_journal(struct yk_keep *keep, uint32_t n_workers, char *error)
                                               : YK_OK;
 }
 
+/* Where snapshots go, also of engines that keep nothing. */
+static enum yk_err
+make_bucket_folder(struct yk_keep *keep, uint32_t index, char *error)
+{
+    g_autofree char *path = g_build_filename(keep->datadir->path, keep->names[index], NULL);
+    if (g_mkdir_with_parents(path, 0750) < 0) {
+        return yk_file_fail("make the folder", path, error);
+    }
+    return yk_file_sync_folder(keep->datadir->path, error);
+}
+
 /* Without a journal a bucket begins anew: what an earlier one kept must not come back later. */
 static void
 forget_snapshots(struct yk_keep *keep, uint32_t index)
@@ -158,6 +169,11 @@ yk_keep_open(struct yk_keep *keep, const struct yk_world *world, const struct yk
         look_at_bucket(keep, i, &info);
         if (!has_journal(&config->buckets[i])) {
             forget_snapshots(keep, i);
+            continue;
+        }
+        result = make_bucket_folder(keep, i, error);
+        if (result != YK_OK) {
+            return result;
         }
     }
     return open_journal(keep, n_workers, error);

@@ -16,15 +16,11 @@ from traffic import KEYS_PER_LINK, N_LINKS, Bucket, Traffic
 NOTHING, KILL, POWER = "nothing", "kill -9", "loss of power"
 Kind = collections.namedtuple("Kind", "engine durability survives")
 
-# One line for each bucket of the node. What it survives is what it may promise today.
+ENGINES = ("memory", "tokyocabinet", "berkeleydb", "lmdb")
+# One line for each bucket of the node.
 KINDS = (
-    Kind("lmdb", "os", KILL),
-    Kind("lmdb", "disk", POWER),
-    Kind("tokyocabinet", "os", KILL),
-    # A later write may tear a file whose synced part has been answered for: its man page.
-    Kind("tokyocabinet", "disk", KILL),
-    Kind("berkeleydb", "os", KILL),
-    Kind("berkeleydb", "disk", POWER),
+    *(Kind(engine, "os", KILL) for engine in ENGINES),
+    *(Kind(engine, "disk", POWER) for engine in ENGINES),
     Kind("memory", "memory", NOTHING),
 )
 
@@ -35,7 +31,7 @@ MAY_CRASH_ON_DAMAGE = {"lmdb": r"\.mdb$", "tokyocabinet": r"\.(tch|wal)$"}
 MAY_HANG_ON_DAMAGE = {"berkeleydb": r"\.db$"}
 
 # Keys of the node's section that make checkpoints of its journal frequent: "journal_size = 1M" and the like.
-NODE_KEYS = ""
+NODE_KEYS = "journal_size = 8M\n"
 N_LANES = 3
 WORKERS_MAX = 3
 
