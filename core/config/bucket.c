@@ -109,6 +109,19 @@ bucket_compare(const void *a, const void *b)
                   ((const struct yk_bucket_config *)b)->name);
 }
 
+/* Names that stand beside the buckets' folders. */
+static bool
+is_taken(const char *name)
+{
+    static const char *const taken[] = {"journal", "lock", "node", "registers"};
+    for (size_t i = 0; i < G_N_ELEMENTS(taken); i++) {
+        if (strcmp(name, taken[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum yk_err
 yk_assemble_buckets(struct yk_assembly *assembly)
 {
@@ -124,6 +137,12 @@ yk_assemble_buckets(struct yk_assembly *assembly)
             return yk_place_fail(&section->place, YK_ETOOLARGE, assembly->error,
                                  "[%s] is more than the %d buckets that a node takes: remove some",
                                  section->title, YK_BUCKETS_MAX);
+        }
+        if (is_taken(section->name)) {
+            return yk_place_fail(&section->place, YK_EINVALID, assembly->error,
+                                 "[%s]: the data folder has something else of that name: choose "
+                                 "another",
+                                 section->title);
         }
         struct yk_bucket_config *bucket = &config->buckets[config->n_buckets++];
         bucket->name = g_strdup(section->name);

@@ -85,10 +85,26 @@ load_snapshot(struct part *part, struct yk_lane *lane)
                : failed(part, lane, "load the snapshot", result);
 }
 
+/* It holds something that cannot be read or changed: then its keys are refused, and the others are
+ * served. */
+static enum yk_err
+shut(struct part *part, struct yk_lane *lane, const char *what)
+{
+    yk_log(part->recovery->world, YK_LOG_ERROR, "store",
+           "bucket %s, lane %u: %s is damaged; this part of the keys is refused, the others are "
+           "served",
+           part->recovery->node->buckets[yk_lane_bucket(lane)]->name, yk_lane_index(lane), what);
+    yk_lane_shut(lane);
+    return YK_OK;
+}
+
 static enum yk_err
 begin_lane(struct part *part, struct yk_lane *lane)
 {
     enum yk_err result = yk_lane_recover(lane);
+    if (result == YK_ECORRUPT) {
+        return shut(part, lane, "what the engine says of itself");
+    }
     if (result != YK_OK) {
         return failed(part, lane, "read what the engine says of itself", result);
     }
@@ -153,6 +169,9 @@ take_entry(void *arg, const char *bucket, const struct yk_entry *entry, uint64_t
         return yk_lane_is_volatile(lane) ? YK_OK : check_stranger(part, bucket, true);
     }
     enum yk_err result = yk_lane_replay(lane, entry, position, now_ms);
+    if (result == YK_ECORRUPT && !yk_lane_is_volatile(lane)) {
+        return shut(part, lane, "what the journal changes in the engine");
+    }
     return result == YK_OK ? YK_OK : failed(part, lane, "replay the journal", result);
 }
 
@@ -162,6 +181,9 @@ end_lane(struct part *part, struct yk_lane *lane)
     uint64_t n_records = 0;
     enum yk_err result = yk_lane_recovered(lane, &n_records);
     part->n_records += n_records;
+    if (result == YK_ECORRUPT && !yk_lane_is_volatile(lane)) {
+        return shut(part, lane, "what the journal changes in the engine");
+    }
     return result == YK_OK ? YK_OK : failed(part, lane, "end its recovery", result);
 }
 

@@ -326,6 +326,7 @@ send_bundles(struct yk_worker *worker)
 /* Which lanes of this worker keep old parts of the log, and whether one is being checkpointed. */
 struct need {
     uint64_t from;
+    uint64_t oldest_from; /* of lanes that can be checkpointed */
     struct yk_lane *oldest;
     bool is_under_way;
 };
@@ -337,8 +338,9 @@ look_at_need(struct yk_worker *worker, struct yk_lane *lane, void *arg)
     uint64_t from = yk_lane_needed_from(lane);
     (void)worker;
     need->is_under_way = need->is_under_way || yk_lane_has_checkpoint(lane);
-    if (from < need->from) {
-        need->from = from;
+    need->from = from < need->from ? from : need->from;
+    if (!yk_lane_is_stopped(lane) && from < need->oldest_from) {
+        need->oldest_from = from;
         need->oldest = lane;
     }
 }
@@ -347,13 +349,13 @@ look_at_need(struct yk_worker *worker, struct yk_lane *lane, void *arg)
 static void
 tend_journal(struct yk_worker *worker)
 {
-    struct need need = {.from = UINT64_MAX};
+    struct need need = {.from = UINT64_MAX, .oldest_from = UINT64_MAX};
     if (worker->config.room == NULL) {
         return;
     }
     uint64_t below = __atomic_load_n(&worker->config.room->checkpoint_below, __ATOMIC_ACQUIRE);
     each_journaled(worker, look_at_need, &need);
-    if (!need.is_under_way && (need.from < below || need.from == 0)) {
+    if (!need.is_under_way && (need.oldest_from < below || need.oldest_from == 0)) {
         (void)yk_lane_checkpoint(need.oldest, worker->now_ms);
     }
     __atomic_store_n(worker->config.needed_from, need.from, __ATOMIC_RELEASE);

@@ -269,6 +269,12 @@ yk_lane_want_checkpoint(struct yk_lane *lane)
     lane->needed_from = 0;
 }
 
+bool
+yk_lane_is_stopped(const struct yk_lane *lane)
+{
+    return lane->is_stopped;
+}
+
 uint64_t
 yk_lane_needed_from(const struct yk_lane *lane)
 {

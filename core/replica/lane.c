@@ -10,6 +10,8 @@
 #include "core/base/buffer.h"
 #include "core/store/decide.h"
 
+enum { SHUT_NEEDS = 1 /* position in the log: all of it */ };
+
 /* Building a job */
 
 void
@@ -426,7 +428,7 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->is_journaled = config->durability != YK_DURABILITY_MEMORY;
     lane->admits_late = lane->is_journaled && !lane->is_inline && yk_stack_has_admit(config->stack);
     lane->overlay.owns_keys = lane->is_journaled;
-    lane->needed_from = UINT64_MAX;
+    lane->needed_from = config->is_shut ? SHUT_NEEDS : UINT64_MAX;
     if (!yk_stack_has_hints(config->stack)) {
         lane->recall = calloc(1, sizeof(struct yk_recall));
     }
@@ -529,6 +531,13 @@ bool
 yk_lane_is_volatile(const struct yk_lane *lane)
 {
     return (lane->info->caps & YK_BACKEND_VOLATILE) != 0;
+}
+
+void
+yk_lane_shut(struct yk_lane *lane)
+{
+    lane->config.is_shut = lane->is_stopped = true;
+    lane->needed_from = SHUT_NEEDS;
 }
 
 bool

@@ -102,6 +102,7 @@ void yk_lane_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position);
 bool yk_lane_checkpoint(struct yk_lane *lane, uint64_t now_ms);
 void yk_lane_kept(struct yk_lane *lane, enum yk_err result, uint64_t now_ms);
 bool yk_lane_has_checkpoint(const struct yk_lane *lane);
+bool yk_lane_is_stopped(const struct yk_lane *lane); /* until the node starts again */
 /* Where the log begins that a restart would need for this lane; UINT64_MAX: it needs none. */
 uint64_t yk_lane_needed_from(const struct yk_lane *lane);
 /* At the end of a node, by any thread that may block: a last checkpoint, where that is a sync.
@@ -123,6 +124,9 @@ yk_lane_waits_for_journal(const struct yk_lane *lane); /* something of it is on 
 enum yk_durability yk_lane_durability(const struct yk_lane *lane);
 bool yk_lane_needs_snapshots(const struct yk_lane *lane);
 bool yk_lane_is_volatile(const struct yk_lane *lane); /* its engine keeps nothing over a close */
+/* What it holds is damaged: it refuses everything, and keeps its part of the journal. Before the
+ * first op. */
+void yk_lane_shut(struct yk_lane *lane);
 /* It has none yet on which a restart could build: one is to be made soon. */
 void yk_lane_want_checkpoint(struct yk_lane *lane);
 bool yk_lane_is_shut(const struct yk_lane *lane);
