@@ -472,6 +472,84 @@ def run_engines():
                   "start s"], rows)
 
 
+# The journal
+
+DURABLE = {"yakumo": ["bucket.default.durability=disk"], "redis": ["--appendonly", "yes", "--appendfsync", "always"]}
+
+
+def sets_of(report):
+    return report["requests_per_second"]
+
+
+def run_disk():
+    """The more the better here: so the ratios are of sets per second."""
+    cases = Cases()
+    for turn in range(options.rounds):
+        for n_clients in (1, 64, 512):
+            say(f"disk: round {turn + 1} of {options.rounds}, {n_clients} clients")
+            for kind in ("redis", "yakumo"):
+                if is_there(kind):
+                    place = tempfile.mkdtemp(dir=options.place)
+                    with Server(kind, place, workers=2, evicts=False, cores=CORES, extra=DURABLE[kind]) as server:
+                        report = load(server, "--ratio=0:1", "--keys=100000", f"--connections={n_clients}",
+                                      f"--warm-up={options.warm_up}", f"--seconds={options.seconds}", cores=CORES)
+                    shutil.rmtree(place)
+                    cases.add(f"{n_clients} client{'s' if n_clients > 1 else ''}", kind, report)
+    rows = []
+    for n_clients, target in (("1 client", None), ("64 clients", 1.5), ("512 clients", None)):
+        if (n_clients, "redis") not in cases.reports:
+            rows.append([n_clients, "yakumo / redis", "-", "-", "-", "redis is not installed"])
+            continue
+        ratios = [sets_of(ours) / sets_of(theirs) for ours, theirs in
+                  zip(cases.reports[n_clients, "yakumo"], cases.reports[n_clients, "redis"])]
+        ratio = statistics.median(ratios)
+        rows.append([n_clients, "yakumo / redis", f"{ratio:.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}",
+                     "-" if target is None else f">= {target}", verdict(ratio, target, is_at_most=False)])
+    return (table(REQUEST_HEAD, request_rows(cases)) + "\n\n" +
+            table(["<case", "<sets per second", "median", "least - greatest", "target", "<verdict"], rows))
+
+
+def run_journal():
+    cases = Cases()
+    loads = {"one at a time": ["--connections=50"], "pipelines of 16": ["--connections=50", "--pipeline=16"]}
+    for turn in range(options.rounds):
+        for case, arguments in loads.items():
+            for durability in ("memory", "os", "disk"):
+                say(f"journal: round {turn + 1} of {options.rounds}, {case}, {durability}")
+                place = tempfile.mkdtemp(dir=options.place)
+                with Server("yakumo", place, workers=1, evicts=False, cores=CORES,
+                            extra=[f"bucket.default.durability={durability}"]) as server:
+                    report = load(server, "--ratio=0:1", "--keys=100000", *arguments, "--fill",
+                                  f"--warm-up={options.warm_up}", f"--seconds={options.seconds}", cores=CORES)
+                shutil.rmtree(place)
+                cases.add(case, durability, report)
+    ratios = [cases.ratio_row(case, durability, "memory", cpu_of, None)
+              for case in loads for durability in ("os", "disk")]
+    head = [name.replace("<server", "<durability") for name in REQUEST_HEAD]
+    return table(head, request_rows(cases)) + "\n\n" + table(RATIO_HEAD, ratios)
+
+
+def run_start():
+    """How long a node takes to serve again."""
+    n_items, rows, seconds = 10000000, [], {}
+    for turn in range(options.rounds):
+        say(f"start: round {turn + 1} of {options.rounds}")
+        place = tempfile.mkdtemp(dir=options.place)
+        with Server("yakumo", place, workers=2, memory_mib=0, evicts=False, cores=CORES,
+                    extra=["bucket.default.durability=os"]) as server:
+            load(server, "--fill", "--seconds=0", f"--keys={n_items}", cores=CORES)
+            for end in ("TERM", "kill -9"):
+                (server.child.terminate if end == "TERM" else server.child.kill)()
+                server.child.wait()
+                size = disk_bytes(os.path.join(place, "yakumo"))
+                seconds.setdefault(end, []).append((server.start(), size / MIB))
+        shutil.rmtree(place)
+    for end, figures in seconds.items():
+        took, size = (statistics.median(column) for column in zip(*figures))
+        rows.append([f"after {end}", number(took, 2), number(size), number(size / took)])
+    return table(["<start", "seconds", "MiB on disk", "MiB/s"], rows)
+
+
 # The file
 
 PINNED = "The server has one core to itself and the loader another one"
@@ -511,9 +589,19 @@ What sets and gets of 100-byte values cost through a node: 200 000 items, four c
 pipeline, `get` one key per command, two workers, sixteen lanes. `disk bytes/item` is what the data folder takes after
 TERM; `start s` is how long the next start takes until the node serves. Node and loader share all cores.
 
-At `disk` each lane syncs what it has taken up in one turn: the more connections write at once, the more share a
-sync. The device decides the rest. Tokyo Cabinet as Debian builds it yields and locks in its debug checks; its CPU per
-set is dearer for it."""),
+A set is answered when it stands in the node's journal, whatever the engine; that takes it up in batches afterwards.
+Tokyo Cabinet as Debian builds it yields and locks in its debug checks; its CPU per set is dearer for it."""),
+    "disk": ("Sets that are on the disk", run_disk, """\
+Only sets, of 100-byte values; each is answered when a loss of power would not take it: `durability = disk` on the
+memory engine, two workers, against Redis with `appendonly yes` and `appendfsync always`. Server and loader share all
+cores."""),
+    "journal": ("What the journal costs", run_journal, """\
+Only sets, of 100-byte values, on the memory engine with one worker; CPU of all threads of the server. At `memory`
+there is no journal, at `os` a set is answered when it is written, at `disk` when it is on the device. Server and
+loader share all cores."""),
+    "start": ("A start with 10 M items", run_start, """\
+10 M items of 19 and 100 bytes in a bucket on the memory engine with `durability = os`, two workers: how long a start
+takes until the node serves, from its snapshots and the journal, with the files in the page cache."""),
 }
 HEAD = """\
 # Results
