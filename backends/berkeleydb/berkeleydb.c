@@ -611,8 +611,8 @@ YK_PLUGIN(berkeleydb) = {
     .summary = "ordered records in transactional B-trees, by Berkeley DB",
     .details =
         "An environment for each lane: a B-tree in records.db, and its log. Survives kill -9, and "
-        "with durability = disk the loss of power: each batch of writes is one transaction, and "
-        "recovery runs at every start.\n\n"
+        "with durability os and disk the loss of power: each batch of writes is one transaction, "
+        "and recovery runs at every start.\n\n"
         "Reads of a lane wait while a write of it is on its way to the device.\n\n"
         "Pages carry checksums; a damaged one is an error for the records on it. A page of zeros "
         "passes for one that was never written, and may send a search in circles: the lane then "

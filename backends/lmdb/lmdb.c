@@ -5,8 +5,9 @@
  * before it or after it. Their transactions are kept for reuse, since each costs an allocation and
  * a slot in the table of readers.
  *
- * With durability disk each commit waits for the device, and sync has nothing left to do: without
- * that (MDB_NOSYNC) LMDB reuses pages that the last state on the device still needs.
+ * With durability disk the pages of each commit wait for the device, and the state that names them
+ * goes there with the next one, or with sync (MDB_NOMETASYNC): without that (MDB_NOSYNC) LMDB
+ * reuses pages that the last state on the device still needs.
  *
  * The library asserts what a damaged file may break, and would end the process. Its assertions are
  * left by a jump instead; the environment is then given up as it is, with its memory, and every
@@ -41,7 +42,7 @@ struct lmdb {
     const struct yk_host *host;
     uint64_t map_size;
     bool readahead;
-    bool syncs;         /* each commit waits for the device */
+    bool syncs;         /* the pages of each commit wait for the device */
     const char *folder; /* lent until close */
 
     MDB_env *env;
@@ -229,8 +230,8 @@ open_table(struct lmdb *lmdb)
 static int
 open_env(struct lmdb *lmdb, const struct yk_backend_place *place)
 {
-    unsigned int flags =
-        MDB_NOTLS | (lmdb->readahead ? 0 : MDB_NORDAHEAD) | (lmdb->syncs ? 0 : MDB_NOSYNC);
+    unsigned int flags = MDB_NOTLS | (lmdb->readahead ? 0 : MDB_NORDAHEAD) |
+                         (lmdb->syncs ? MDB_NOMETASYNC : MDB_NOSYNC);
     int code = mdb_env_set_mapsize(lmdb->env, (size_t)lmdb->map_size);
     if (code == MDB_SUCCESS) {
         code = reserve_lock(place->folder);
@@ -433,7 +434,7 @@ lmdb_sync(void *self)
     if (is_given_up(lmdb)) {
         return refuse(lmdb);
     }
-    int code = lmdb->syncs ? MDB_SUCCESS : mdb_env_sync(lmdb->env, 1);
+    int code = mdb_env_sync(lmdb->env, 1);
     return code == MDB_SUCCESS ? YK_OK : fail(lmdb, "cannot sync", code);
 }
 
@@ -635,8 +636,8 @@ YK_PLUGIN(lmdb) = {
     .version = "1",
     .summary = "ordered records in memory-mapped files, by LMDB",
     .details =
-        "One file, data.mdb, for each lane. Survives kill -9, and with durability = disk the loss "
-        "of power; with durability = os a loss of power may damage the file, since LMDB then "
+        "One file, data.mdb, for each lane. It survives kill -9, and with durability = disk the "
+        "loss of power; with durability = os a loss of power may damage the file, since LMDB then "
         "writes without waiting for the device.\n\n"
         "Keys have at most 511 bytes, of which the node takes 4: key_size_max is at most 507. "
         "Reads run beside each other and beside a write. Pages carry no checksums: what the "

@@ -557,9 +557,10 @@ YK_PLUGIN(tokyocabinet) = {
     .summary = "records in hash database files, by Tokyo Cabinet",
     .details =
         "One file, records.tch, for each lane. Each batch of writes is a transaction, so that the "
-        "file survives kill -9. A loss of power in the middle of a write may damage it: with "
-        "durability = disk each answered write has been synced, but a later one may tear the "
-        "file.\n\n"
+        "file survives kill -9. A loss of power in the middle of a write may damage it; so with "
+        "durability = disk the node keeps snapshots beside it, and after a loss of power makes the "
+        "file anew from those and its journal. That takes the room of the records once more, or "
+        "twice while a snapshot is written.\n\n"
         "Debian builds the library with checks that make it two to four times slower than it "
         "needs to be. The library ends the process when it gets no memory.",
     .options = tokyocabinet_options,

@@ -41,13 +41,16 @@ enum yk_backend_threads {
     YK_THREADS_PARALLEL = 2, /* any call beside any other */
 };
 
-/* What the bucket promises of an answered write, and so asks of an engine as long as the host keeps
- * no journal of its own. */
+/* What an answered write of the bucket survives. From OS on the host's journal keeps that promise:
+ * it applies what it has answered for already, calls sync at its checkpoints, and applies again
+ * what came after the last of them. An engine is told how far its files are to stay whole, and need
+ * do no more: after kill -9, or with DISK after a loss of power, they hold all from before the last
+ * ended sync, and of what came later any batches whole. One that declares less gets an empty folder
+ * after such an end, and its records from a snapshot of the host's. */
 enum yk_durability {
     YK_DURABILITY_MEMORY = 0, /* nothing */
-    YK_DURABILITY_OS = 1,     /* survives kill -9 of the process: apply has ended */
-    YK_DURABILITY_DISK = 2,   /* survives loss of power: the host calls sync after apply and answers
-                                 then */
+    YK_DURABILITY_OS = 1,     /* kill -9 of the process */
+    YK_DURABILITY_DISK = 2,   /* loss of power */
 };
 
 /* What this instance is; asked after config_done. The host fills in defaults first: no capability,
