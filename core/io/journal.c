@@ -59,6 +59,7 @@ init(struct yk_journal *journal, const struct yk_journal_config *config, char *e
     journal->segments =
         (struct yk_segments){journal->folder, segment_size(config), config->has_disk};
     init_head(journal);
+    journal->room.bundle_size = YK_BUNDLE_SIZE;
     struct yk_log_config log = {journal->head.align, journal->segments.size, waste_max(config)};
     yk_log_init(&journal->log, &log);
     pthread_mutex_init(&journal->lock, NULL);

@@ -255,9 +255,11 @@ write_piece(struct yk_journal *journal, const struct piece *piece)
         *snapshot_size(journal, piece) = (*at)->size;
         journal->figures.snapshots++;
     }
-    if (result != YK_OK || (piece->flags & YK_KEEP_GIVE_UP) != 0) {
+    if (result != YK_OK) {
         yk_log(journal->config.world, YK_LOG_WARNING, "journal", "no snapshot %s: %s", path,
-               result == YK_OK ? "given up" : strerror(errno));
+               strerror(errno));
+    }
+    if (result != YK_OK || (piece->flags & YK_KEEP_GIVE_UP) != 0) {
         (void)unlink(fresh);
         drop_snapshot(at);
     } else if (is_last) {

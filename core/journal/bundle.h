@@ -39,6 +39,7 @@ void yk_bundle_add(struct yk_bundle *bundle, const struct yk_entry *entry);
 /* Shared by the workers and who keeps the log. */
 struct yk_journal_room {
     int64_t bytes;             /* atomic */
+    uint64_t bundle_size;      /* from so many bytes on another bundle is begun */
     uint64_t checkpoint_below; /* atomic: lanes that need what is before are to be checkpointed */
 };
 

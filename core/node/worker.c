@@ -41,9 +41,11 @@ struct yk_worker {
     struct yk_op_queue *outgoing; /* one for each worker */
     struct yk_op_queue incoming;  /* mail of this turn */
     uint64_t swept_ms;
+    bool is_draining;
     struct writer writers[2]; /* os, disk */
     struct yk_bundle *free_bundles;
     uint32_t n_free_bundles, n_bundles_out;
+    uint64_t journaled_to; /* position of a bundle before which none is on its way */
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
     struct yk_effect *taken; /* what the caller reads while new ones come */
@@ -182,10 +184,20 @@ writer_of(struct yk_worker *worker, const struct yk_lane *lane)
     return &worker->writers[yk_lane_durability(lane) == YK_DURABILITY_DISK ? 1 : 0];
 }
 
+/* Tells from where on the log is needed; what is on its way there stands behind journaled_to. */
+static void
+publish_need(struct yk_worker *worker, uint64_t from)
+{
+    bool is_behind = worker->n_bundles_out > 0 && worker->journaled_to < from;
+    __atomic_store_n(worker->config.needed_from, is_behind ? worker->journaled_to : from,
+                     __ATOMIC_RELEASE);
+}
+
 static void
 send_bundle(struct yk_worker *worker, struct writer *writer)
 {
     worker->n_bundles_out++;
+    publish_need(worker, __atomic_load_n(worker->config.needed_from, __ATOMIC_RELAXED));
     add_effect(worker, (struct yk_effect){.kind = YK_EFFECT_JOURNAL, .bundle = writer->open});
     writer->open = NULL;
 }
@@ -223,7 +235,7 @@ lane_reserve(void *arg, struct yk_lane *lane, uint64_t size, const char **ret_te
     struct writer *writer = writer_of(worker, lane);
     enum yk_err result = YK_OK;
     if (writer->open != NULL && writer->open->n_entries > 0 &&
-        writer->open->size + size > YK_BUNDLE_SIZE) {
+        writer->open->size + size > worker->config.room->bundle_size) {
         send_bundle(worker, writer);
     }
     if (writer->open == NULL) {
@@ -308,6 +320,8 @@ static void
 journaled(struct yk_worker *worker, struct yk_bundle *bundle)
 {
     worker->n_bundles_out--;
+    worker->journaled_to =
+        bundle->position > worker->journaled_to ? bundle->position : worker->journaled_to;
     each_journaled(worker, tell_journaled, bundle);
     recycle_bundle(worker, bundle);
 }
@@ -350,7 +364,7 @@ static void
 tend_journal(struct yk_worker *worker)
 {
     struct need need = {.from = UINT64_MAX, .oldest_from = UINT64_MAX};
-    if (worker->config.room == NULL) {
+    if (worker->config.room == NULL || worker->is_draining) {
         return;
     }
     uint64_t below = __atomic_load_n(&worker->config.room->checkpoint_below, __ATOMIC_ACQUIRE);
@@ -358,7 +372,7 @@ tend_journal(struct yk_worker *worker)
     if (!need.is_under_way && (need.oldest_from < below || need.oldest_from == 0)) {
         (void)yk_lane_checkpoint(need.oldest, worker->now_ms);
     }
-    __atomic_store_n(worker->config.needed_from, need.from, __ATOMIC_RELEASE);
+    publish_need(worker, need.from);
 }
 
 /* The turn */
@@ -525,10 +539,14 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
         journaled(worker, event->bundle);
         break;
     case YK_EVENT_KEPT:
-        yk_lane_kept(event->kept.lane, event->kept.result, event->now_ms);
+        yk_lane_kept(event->kept.lane,
+                     worker->is_draining && event->kept.result == YK_OK ? YK_ESTOPPED
+                                                                        : event->kept.result,
+                     event->now_ms);
         mark_dirty(worker, event->kept.lane);
         break;
     case YK_EVENT_DRAIN:
+        worker->is_draining = true;
         yk_router_drain(worker->router);
         break;
     case YK_EVENT_TURN:

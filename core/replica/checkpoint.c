@@ -89,6 +89,9 @@ end_checkpoint(struct yk_lane *lane, enum yk_err result)
         return;
     }
     checkpoint->retry_ms = lane->now_ms + RETRY_MS;
+    if (result == YK_ESTOPPED) {
+        return; /* nobody waits for it */
+    }
     yk_log(lane->config.world, YK_LOG_ERROR, "journal",
            "a checkpoint failed and will be tried again bucket=%u lane=%u error=\"%s\"",
            lane->config.bucket_index, lane->config.lane, yk_err_text(result));
@@ -250,6 +253,11 @@ yk_lane_kept(struct yk_lane *lane, enum yk_err result, uint64_t now_ms)
     struct checkpoint *checkpoint = &lane->checkpoint;
     YK_ASSERT(checkpoint->state == CHECKPOINT_KEEPING);
     lane_advance(lane, now_ms);
+    if (result == YK_ESTOPPED && checkpoint->is_last) {
+        result = YK_OK; /* it was about to end anyway */
+    } else if (result == YK_ESTOPPED) {
+        lane->config.sink.keep(lane->config.sink.arg, lane, NULL, YK_KEEP_GIVE_UP);
+    }
     if (result != YK_OK || checkpoint->is_last) {
         end_checkpoint(lane, result);
         return;

@@ -499,7 +499,7 @@ yk_lane_is_idle(const struct yk_lane *lane)
     }
     return !is_out && lane->queue.first == NULL && lane->scans.first == NULL &&
            lane->decided.first == NULL && lane->prepared.first == NULL && lane->n_unapplied == 0 &&
-           lane->checkpoint.state == CHECKPOINT_NONE &&
+           lane->checkpoint.state != CHECKPOINT_KEEPING &&
            (lane->is_journaled || lane->overlay.n_entries == 0);
 }
 

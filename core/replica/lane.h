@@ -100,6 +100,7 @@ bool yk_lane_has_to_sweep(const struct yk_lane *lane); /* or there is nothing to
 void yk_lane_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position);
 /* Begins a checkpoint, and runs; false: not now. */
 bool yk_lane_checkpoint(struct yk_lane *lane, uint64_t now_ms);
+/* result: of the piece. ESTOPPED: the node ends, the snapshot is to be given up. */
 void yk_lane_kept(struct yk_lane *lane, enum yk_err result, uint64_t now_ms);
 bool yk_lane_has_checkpoint(const struct yk_lane *lane);
 bool yk_lane_is_stopped(const struct yk_lane *lane); /* until the node starts again */

@@ -27,14 +27,15 @@ free_bytes(gpointer data)
 }
 
 struct disk *
-disk_new(uint64_t entry_size_max, uint64_t size_max)
+disk_new(uint64_t entry_size_max, uint64_t bundle_size, uint64_t size_max)
 {
     struct disk *disk = g_new0(struct disk, 1);
-    uint64_t waste = yk_round_up(entry_size_max + YK_BUNDLE_EXTRA, 8);
+    uint64_t waste = yk_round_up(MAX(entry_size_max, bundle_size) + YK_BUNDLE_EXTRA, 8);
     struct yk_log_config config = {
         .align = 8, .segment_size = YK_JOURNAL_HEAD_SIZE + 4 * waste, .waste_max = waste};
     yk_log_init(&disk->log, &config);
     disk->size_max = size_max;
+    disk->bundle_size = bundle_size;
     disk->files = g_ptr_array_new_with_free_func(free_file);
     disk->snapshots = g_hash_table_new_full(NULL, NULL, NULL, free_bytes);
     disk->being_written = g_hash_table_new_full(NULL, NULL, NULL, free_bytes);
@@ -286,7 +287,7 @@ disk_recover(struct disk *disk, struct yk_node *node, GString *why)
     yk_log_init(&disk->log, &config);
     g_hash_table_remove_all(disk->being_written);
     g_ptr_array_sort(disk->files, compare_files);
-    disk->room = (struct yk_journal_room){0};
+    disk->room = (struct yk_journal_room){.bundle_size = disk->bundle_size};
     memset(disk->needed_from, 0, sizeof(disk->needed_from));
     for (uint32_t i = 0; i < n_lanes; i++) {
         if (yk_lane_recover(yk_node_lane(node, 0, i)) != YK_OK ||

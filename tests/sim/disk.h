@@ -17,7 +17,7 @@ struct disk {
     struct yk_log log;
     struct yk_journal_room room;
     uint64_t needed_from[DISK_WORKERS_MAX];
-    uint64_t size_max;
+    uint64_t size_max, bundle_size;
     uint64_t next_salt;
     GPtrArray *files;          /* struct disk_file: segments that are ready or used */
     GHashTable *snapshots;     /* lane -> GByteArray, whole ones */
@@ -25,9 +25,9 @@ struct disk {
     uint64_t n_snapshots, n_trimmed;
 };
 
-/* segment sizes and how much is kept come from the seed's choice: entry_size_max bytes of the
- * largest entry. */
-struct disk *disk_new(uint64_t entry_size_max, uint64_t size_max);
+/* In bytes: the largest entry or flush of a lane, bundles, and what is kept before lanes are
+ * checkpointed. */
+struct disk *disk_new(uint64_t entry_size_max, uint64_t bundle_size, uint64_t size_max);
 void disk_free(struct disk *disk);
 
 /* Writes it, and gives its room back; position is filled in. */

@@ -666,6 +666,7 @@ choose_bucket(struct simulation *simulation, struct yk_plugins *plugins, GString
                            engine, durability, 1u << below(simulation, 5));
     bool evicts = one_in(simulation, 6);
     if (simulation->keeps) {
+        g_string_append(text, one_in(simulation, 2) ? "value_size_max = 2K\n" : "");
         g_string_append(sections, "[backend lmdb]\nmap_size = 64M\n"
                                   "[backend tokyocabinet]\nbnum = 1000\nxmsiz = 0\n");
         return;
@@ -674,6 +675,8 @@ choose_bucket(struct simulation *simulation, struct yk_plugins *plugins, GString
         g_string_append(text, "memory_max = 2M\nevict = s3fifo\nvalue_size_max = 40K\n");
     } else if (one_in(simulation, 4)) {
         g_string_append(text, "memory_max = 1M\n");
+    } else if (has_journal && one_in(simulation, 2)) {
+        g_string_append(text, "value_size_max = 2K\n"); /* so that segments are small */
     }
 }
 
@@ -762,8 +765,9 @@ make_disk(struct simulation *simulation)
     if (bucket->durability == YK_DURABILITY_MEMORY) {
         return;
     }
-    uint64_t largest = flush + record + YK_BUNDLE_SIZE;
-    simulation->disk = disk_new(largest, (1 + below(simulation, 4)) * 8 * YK_MIB);
+    uint64_t largest = flush > record ? flush : record;
+    simulation->disk = disk_new(largest, (1 + below(simulation, 16)) * 4 * YK_KIB,
+                                (1 + below(simulation, 8)) * largest);
     simulation->disk_us_max = one_in(simulation, 2) ? 100 : 5000;
 }
 
@@ -1034,6 +1038,7 @@ simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
     if (make_node(simulation, plugins)) {
         simulation->history->may_evict = simulation->config->buckets[0].evict != YK_EVICT_NONE;
         simulation->history->may_fail = simulation->config->buckets[0].memory_max != 0 ||
+                                        simulation->config->buckets[0].value_size_max < YK_MIB ||
                                         simulation->config->buckets[0].n_filters > 0;
         bool has_journal = simulation->disk != NULL;
         uint32_t n_lives = has_journal ? (uint32_t)below(simulation, 4) + 1 : 1;
