@@ -37,6 +37,7 @@ disk_new(uint64_t entry_size_max, uint64_t bundle_size, uint64_t size_max)
     disk->size_max = size_max;
     disk->bundle_size = bundle_size;
     disk->files = g_ptr_array_new_with_free_func(free_file);
+    disk->untold = g_array_new(FALSE, FALSE, sizeof(uint64_t));
     disk->snapshots = g_hash_table_new_full(NULL, NULL, NULL, free_bytes);
     disk->being_written = g_hash_table_new_full(NULL, NULL, NULL, free_bytes);
     return disk;
@@ -48,6 +49,7 @@ disk_free(struct disk *disk)
     if (disk != NULL) {
         yk_log_done(&disk->log);
         g_ptr_array_free(disk->files, TRUE);
+        g_array_free(disk->untold, TRUE);
         g_hash_table_unref(disk->snapshots);
         g_hash_table_unref(disk->being_written);
         g_free(disk);
@@ -115,6 +117,19 @@ void
 disk_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms)
 {
     place_and_write(disk, bundle, now_ms, UINT64_MAX);
+    g_array_append_val(disk->untold, bundle->position);
+}
+
+void
+disk_told(struct disk *disk, const struct yk_bundle *bundle)
+{
+    for (guint i = 0; i < disk->untold->len; i++) {
+        if (g_array_index(disk->untold, uint64_t, i) == bundle->position) {
+            g_array_remove_index_fast(disk->untold, i);
+            return;
+        }
+    }
+    g_assert_not_reached();
 }
 
 void
@@ -171,6 +186,9 @@ disk_tend(struct disk *disk, uint32_t n_workers)
         needed_from = MIN(needed_from, disk->needed_from[i]);
     }
     while (yk_log_trim(&disk->log, needed_from, &segment)) {
+        for (guint i = 0; i < disk->untold->len; i++) {
+            g_assert_cmpuint(g_array_index(disk->untold, uint64_t, i), >=, segment.end);
+        }
         g_ptr_array_remove_fast(disk->files, find_file(disk, segment.number));
         disk->n_trimmed++;
     }
@@ -286,6 +304,7 @@ disk_recover(struct disk *disk, struct yk_node *node, GString *why)
     yk_log_done(&disk->log);
     yk_log_init(&disk->log, &config);
     g_hash_table_remove_all(disk->being_written);
+    g_array_set_size(disk->untold, 0);
     g_ptr_array_sort(disk->files, compare_files);
     disk->room = (struct yk_journal_room){.bundle_size = disk->bundle_size};
     memset(disk->needed_from, 0, sizeof(disk->needed_from));

@@ -23,6 +23,7 @@ struct disk {
     GHashTable *snapshots;     /* lane -> GByteArray, whole ones */
     GHashTable *being_written; /* likewise */
     uint64_t n_snapshots, n_trimmed;
+    GArray *untold; /* positions of bundles of which the workers do not know yet */
 };
 
 /* In bytes: the largest entry or flush of a lane, bundles, and what is kept before lanes are
@@ -32,6 +33,8 @@ void disk_free(struct disk *disk);
 
 /* Writes it, and gives its room back; position is filled in. */
 void disk_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms);
+/* The worker is told of it. */
+void disk_told(struct disk *disk, const struct yk_bundle *bundle);
 /* cut: bytes of it that still come to be written, before the node dies. */
 void disk_tear(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t cut);
 void

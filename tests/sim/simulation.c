@@ -71,6 +71,7 @@ struct simulation {
     struct disk *disk;  /* NULL: there is no journal */
     int64_t kill_us;    /* when that will be; 0: not in this life */
     int64_t written_us; /* bundles are written one after another */
+    int64_t told_us;    /* and their workers told */
     GPtrArray *graves;  /* nodes that were killed: nobody can take them apart */
     char *folder;       /* of its files; NULL: it has none */
     GPtrArray *folders; /* of lanes */
@@ -416,8 +417,13 @@ write_bundle(struct simulation *simulation, uint32_t worker, struct yk_bundle *b
 {
     disk_write(simulation->disk, bundle, world_now_ms(simulation));
     disk_tend(simulation->disk, simulation->node->n_workers);
-    put(simulation, simulation->now_us + (int64_t)below(simulation, 50), AT_WRITTEN, worker)
-        ->thing = bundle;
+    /* Told in order: one that comes later is not told before. */
+    int64_t at_us =
+        simulation->now_us +
+        (int64_t)below(simulation, one_in(simulation, 4) ? simulation->disk_us_max : 50);
+    at_us = at_us < simulation->told_us ? simulation->told_us : at_us;
+    simulation->told_us = at_us;
+    put(simulation, at_us, AT_WRITTEN, worker)->thing = bundle;
     if (simulation->disk->room.checkpoint_below > 0) {
         for (uint32_t i = 0; i < simulation->node->n_workers; i++) {
             want_turn(simulation, i, (int64_t)below(simulation, 200));
@@ -492,6 +498,7 @@ step_inputs(struct simulation *simulation, uint32_t worker)
             step(simulation, worker,
                  (struct yk_event){.kind = YK_EVENT_MAIL, .mail = {entry->thing}});
         } else if (entry->what == AT_WRITTEN) {
+            disk_told(simulation->disk, entry->thing);
             step(simulation, worker,
                  (struct yk_event){.kind = YK_EVENT_JOURNALED, .bundle = entry->thing});
         } else if (entry->what == AT_KEPT) {
@@ -961,7 +968,7 @@ restart(struct simulation *simulation)
     yk_node_free(simulation->node);
     simulation->node = NULL;
     trace(simulation, "restart");
-    simulation->written_us = 0;
+    simulation->written_us = simulation->told_us = 0;
     simulation->now_us += (int64_t)below(simulation, one_in(simulation, 2) ? 10000 : 3000000);
     (void)open_node(simulation);
 }
