@@ -9,16 +9,22 @@
 
 #include "core/io/journal_inside.h"
 
-/* Does a batch stand in the file, though its head does not say what it is? */
+/* Does a batch stand in the file, though its head does not say what it is? start: position of the
+ * file; UINT64_MAX: not known, whatever the batch says of its own is believed. */
 static bool
 has_batches(const struct yk_mapped *mapped, uint64_t start)
 {
+    enum { POSITION = 8 /* offset of it in a batch's head */ };
     struct yk_batch batch;
     for (uint64_t at = YK_JOURNAL_HEAD_SIZE; at + YK_BATCH_HEAD_SIZE <= mapped->bytes.size;
          at += YK_JOURNAL_ALIGN) {
         struct yk_slice rest =
             yk_slice_of((const uint8_t *)mapped->bytes.data + at, mapped->bytes.size - at);
-        if (yk_batch_decode(rest, start + at, 0, &batch) != YK_ENOTFOUND) {
+        uint64_t position = start + at;
+        if (start == UINT64_MAX) {
+            memcpy(&position, (const uint8_t *)rest.data + POSITION, sizeof(position));
+        }
+        if (yk_batch_decode(rest, position, 0, &batch) != YK_ENOTFOUND) {
             return true; /* that its checksum does not fit is because of the salt */
         }
     }
@@ -55,7 +61,7 @@ read_head(struct yk_journal *journal, struct found *found, const char *path, boo
           char *error)
 {
     const struct found *before = last_found(journal);
-    uint64_t start = before != NULL ? before->head.start + before->head.size : 0;
+    uint64_t start = before != NULL ? before->head.start + before->head.size : UINT64_MAX;
     enum yk_err result = yk_journal_head_decode(found->mapped.bytes, &found->head);
     *ret_is_used = result == YK_OK;
     if (result == YK_EUNSUPPORTED) {
@@ -173,8 +179,9 @@ take_files(struct yk_journal *journal, const uint64_t *numbers, uint32_t n, char
     enum yk_err result = YK_OK;
     for (uint32_t i = 0; result == YK_OK && i < n; i++) {
         const struct found *before = last_found(journal);
-        bool was_synced = before != NULL && before->head.is_synced;
+        const struct found *found = &journal->found[journal->n_found];
         result = take_file(journal, numbers[i], error);
+        bool was_synced = before != NULL ? before->head.is_synced : found->head.is_synced;
         if (result == YK_ECORRUPT && journal->config.lost_power && !was_synced) {
             bool is_partly = last_found(journal) != before;
             drop_rest(journal, numbers + i + is_partly, n - i - is_partly, error);
@@ -187,7 +194,7 @@ take_files(struct yk_journal *journal, const uint64_t *numbers, uint32_t n, char
 enum yk_err
 found_open(struct yk_journal *journal, char *error)
 {
-    uint32_t n;
+    uint32_t n = UINT32_MAX; /* stays so where the folder cannot be read */
     g_autofree uint64_t *numbers = yk_segments_list(journal->folder, &n, error);
     if (numbers == NULL && n > 0) {
         return YK_EIO;
