@@ -267,10 +267,11 @@ lane_prepare_admitted(struct yk_lane *lane, struct yk_op *op)
 void
 lane_flush_journaled(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
 {
-    if (lane->is_flushing || lane->is_stopped || lane->flush_retry_ms > lane->now_ms) {
-        YK_ASSERT(op == NULL);
+    if (op == NULL &&
+        (lane->is_flushing || lane->is_stopped || lane->flush_retry_ms > lane->now_ms)) {
         return;
     }
+    YK_ASSERT(!lane->is_flushing && !lane->is_stopped);
     lane->is_flushing = true;
     lane->flush_waiting = op != NULL ? op : lane->flush_op;
     lane->flush_waiting_ms = at_ms;
@@ -294,8 +295,8 @@ append_flush(struct yk_lane *lane, struct yk_op *flush, bool is_due)
         uint32_t slot = i * lane->config.ring.n_lanes + lane->config.lane;
         if (slot < n_slots) {
             entry.slot = (uint16_t)slot;
-            lane->slots[i].sequence += is_due ? 1 : 0;
-            entry.version = is_due ? slot_last(&lane->slots[i]) : 0;
+            lane->slots[i].sequence++;
+            entry.version = slot_last(&lane->slots[i]);
             flush->mark = sink->append(sink->arg, lane, &entry);
             has_any = true;
         }
@@ -345,6 +346,8 @@ commit_flush(struct yk_lane *lane, struct yk_op *flush)
         for (uint32_t i = 0; i < lane->n_slots; i++) {
             lane->slots[i].position = lane->slots[i].flush_version;
         }
+    } else {
+        lane->slots[0].position = slot_last(&lane->slots[0]); /* of its entry */
     }
     if (flush != lane->flush_op) {
         lane_answer(lane, flush, YK_OK, NULL);

@@ -49,18 +49,32 @@ admit_again(struct yk_lane *lane, const struct yk_change *change)
 }
 
 static enum yk_err
+apply_some(struct yk_lane *lane, const struct yk_change *changes, uint32_t n)
+{
+    struct yk_job *job = &lane->jobs[0];
+    yk_job_reset(job, lane->now_ms);
+    enum yk_err result = yk_stack_apply(lane->config.stack, changes, n, &job->call);
+    yk_job_done(job);
+    return result;
+}
+
+static enum yk_err
 apply_batch(struct yk_lane *lane)
 {
     struct recovery *recovery = lane->recovery;
-    struct yk_job *job = &lane->jobs[0];
+    struct yk_change *changes = recovery->changes;
     enum yk_err result = YK_OK;
+    uint32_t done = 0;
     for (uint32_t i = 0; result == YK_OK && i < recovery->n; i++) {
-        result = admit_again(lane, &recovery->changes[i]);
+        result = admit_again(lane, &changes[i]);
+        if (result == YK_ENOMEM && done < i) { /* there may be room once these are applied */
+            result = apply_some(lane, changes + done, i - done);
+            done = i;
+            result = result == YK_OK ? admit_again(lane, &changes[i]) : result;
+        }
     }
-    if (result == YK_OK && recovery->n > 0) {
-        yk_job_reset(job, lane->now_ms);
-        result = yk_stack_apply(lane->config.stack, recovery->changes, recovery->n, &job->call);
-        yk_job_done(job);
+    if (result == YK_OK && done < recovery->n) {
+        result = apply_some(lane, changes + done, recovery->n - done);
     }
     recovery->n_applied += recovery->n;
     forget_batch(recovery);
@@ -150,6 +164,8 @@ note_entry(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position
     } else if (entry->kind == YK_ENTRY_FLUSH) {
         slot->flush_version = entry->version;
         lane->flush_at_ms = 0;
+    } else if (entry->kind == YK_ENTRY_FLUSH_AT) {
+        memcpy(&lane->flush_at_ms, entry->value.data, 8);
     }
     if (lane->needed_from == UINT64_MAX) {
         lane->needed_from = position;
@@ -162,13 +178,8 @@ replay_journal(struct yk_lane *lane, const struct yk_entry *entry, uint64_t posi
     if (entry->slot >> lane->config.ring.slot_bits != 0) {
         return YK_ECORRUPT;
     }
-    if (entry->kind == YK_ENTRY_FLUSH_AT) {
-        if (entry->value.size != 8) {
-            return YK_ECORRUPT;
-        }
-        memcpy(&lane->flush_at_ms, entry->value.data, 8);
-        lane->needed_from = lane->needed_from == UINT64_MAX ? position : lane->needed_from;
-        return YK_OK;
+    if (entry->kind == YK_ENTRY_FLUSH_AT && entry->value.size != 8) {
+        return YK_ECORRUPT;
     }
     if (entry->version <= lane_slot(lane, entry->slot)->position) {
         return YK_OK; /* before the checkpoint */

@@ -20,7 +20,7 @@ struct yk_entry {
     enum yk_entry_kind kind;
     uint8_t bucket;   /* index in the table of the file's head */
     uint16_t slot;    /* PAGE: number of the page */
-    uint64_t version; /* epoch (24 bits) | sequence (40 bits); 0 for FLUSH_AT and PAGE */
+    uint64_t version; /* epoch (24 bits) | sequence (40 bits); 0 for PAGE */
     struct yk_slice key;
     struct yk_slice value;
 };
