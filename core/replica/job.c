@@ -57,7 +57,7 @@ yk_job_reset(struct yk_job *job, uint64_t now_ms)
     job->step = JOB_GET;
     job->mode = JOB_WRITES;
     job->syncs = false;
-    job->is_waiting = job->has_hints = job->is_single = false;
+    job->is_waiting = job->has_hints = job->is_single = job->is_behind = false;
     job->single_at = job->n_single_done = 0;
     job->now_ms = job->call.now_ms = now_ms;
     job->n_gets = job->n_changes = job->n_admitted = job->n_deferred = job->n_refused = 0;
@@ -183,7 +183,7 @@ admit_all(struct yk_job *job)
     }
     for (uint32_t i = 0; i < job->n_changes; i++) {
         enum yk_err result = yk_stack_admit(job->stack, &job->changes[i]);
-        if (result == YK_ENOMEM && n > 0) {
+        if (result == YK_ENOMEM && (n > 0 || job->is_behind)) {
             job->n_deferred = job->n_changes - i;
             break;
         }

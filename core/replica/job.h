@@ -39,7 +39,8 @@ struct yk_job {
     bool syncs;       /* what was applied is to be on the device when the job ends */
     bool has_hints;   /* a read wants to know of earlier ones */
     bool asks_engine; /* which knows of them, not the lane */
-    bool is_single;   /* changes are applied one by one */
+    bool is_behind; /* others are admitted and not applied: who finds no room now waits for them */
+    bool is_single; /* changes are applied one by one */
     uint32_t single_at, n_single_done;
     bool is_waiting; /* the engine returned EPENDING for this step */
     enum yk_err pending_result;

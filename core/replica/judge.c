@@ -508,20 +508,34 @@ finish_admitted(struct yk_lane *lane, const struct yk_job *job)
     }
 }
 
-void
-lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
+/* What found no room stays before what was decided since: versions go up in the journal. */
+static void
+put_off(struct yk_lane *lane, const struct yk_job *job)
 {
-    if (job->n_deferred > 0) {
-        lane->waits_room = lane->is_journaled && lane_has_unapplied(lane);
+    struct yk_op_queue later = lane->decided;
+    struct yk_op *op;
+    if (job->n_deferred == 0) {
+        return;
     }
+    lane->decided = (struct yk_op_queue){NULL, NULL, 0};
     for (uint32_t i = job->n_changes - job->n_deferred; i < job->n_changes; i++) {
         yk_op_queue_push(&lane->decided, job->writes[i].op);
     }
+    while ((op = yk_op_queue_pop(&later)) != NULL) {
+        yk_op_queue_push(&lane->decided, op);
+    }
+}
+
+void
+lane_finish_writes(struct yk_lane *lane, struct yk_job *job)
+{
+    put_off(lane, job);
     for (uint32_t i = 0; i < job->n_refused; i++) {
         lane_fail_write(lane, job->refused[i].op, job->refusals[i], NULL);
     }
     if (job->mode == JOB_ADMITS) {
         finish_admitted(lane, job);
+        lane->waits_room = job->n_deferred > 0 && lane_has_unapplied(lane);
         return;
     }
     lane_tell_state(lane, job);

@@ -235,6 +235,7 @@ take_journaled(struct yk_lane *lane, struct yk_job *job)
     lane_take_unapplied(lane, job);
     if (job->n_changes == 0 && has_to_admit(lane)) {
         job->mode = JOB_ADMITS;
+        job->is_behind = lane_has_unapplied(lane);
         take_decided(lane, job);
     }
 }
