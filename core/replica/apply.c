@@ -135,6 +135,9 @@ lane_retry_stuck(struct yk_lane *lane)
         lane->stuck = entry->next_queued;
         lane->n_stuck--;
         push_unapplied(lane, entry);
+        if (lane->checkpoint.state == CHECKPOINT_SETTLING) {
+            lane->checkpoint.queue_number = lane->queue_number; /* it may be from before */
+        }
     }
 }
 

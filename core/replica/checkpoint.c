@@ -138,7 +138,7 @@ void
 lane_checkpoint_step(struct yk_lane *lane)
 {
     struct checkpoint *checkpoint = &lane->checkpoint;
-    if (checkpoint->state != CHECKPOINT_SETTLING || !is_settled(lane)) {
+    if (checkpoint->state != CHECKPOINT_SETTLING || (!lane->is_stopped && !is_settled(lane))) {
         return;
     }
     if (lane->is_stopped) {
@@ -179,6 +179,9 @@ lane_finish_pages(struct yk_lane *lane, const struct yk_job *job)
     enum yk_err result = job->apply_result != YK_OK ? job->apply_result : job->room_result;
     if (job->apply_result != YK_OK) {
         lane_stop(lane, job->apply_result);
+    }
+    if (result == YK_OK && job->n_refused > 0) {
+        result = job->refusals[0];
     }
     if (result == YK_OK) {
         lane->marks.n_stored = lane->marks.n_pages;
