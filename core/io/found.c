@@ -2,8 +2,10 @@
  * one is damaged. */
 #include <config.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <glib.h>
 
@@ -162,6 +164,23 @@ take_file(struct yk_journal *journal, uint64_t number, char *error)
     return result;
 }
 
+/* What stands behind the end of the last file is made zeros: it is not to be found by a later
+ * start, which may not have lost power. */
+static enum yk_err
+clear_rest(const struct yk_journal *journal, const struct found *found, char *error)
+{
+    char path[YK_SEGMENT_PATH_SIZE];
+    yk_segment_path(journal->folder, found->number, path);
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool is_clear = fd >= 0 && ftruncate(fd, (off_t)found->end) == 0 &&
+                    ftruncate(fd, (off_t)found->mapped.bytes.size) == 0 && fsync(fd) == 0;
+    enum yk_err result = is_clear ? YK_OK : yk_file_fail("clear the end of", path, error);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return result;
+}
+
 static void
 drop_rest(struct yk_journal *journal, const uint64_t *numbers, uint32_t n, const char *reason)
 {
@@ -185,7 +204,7 @@ take_files(struct yk_journal *journal, const uint64_t *numbers, uint32_t n, char
         if (result == YK_ECORRUPT && journal->config.lost_power && !was_synced) {
             bool is_partly = last_found(journal) != before;
             drop_rest(journal, numbers + i + is_partly, n - i - is_partly, error);
-            return YK_OK;
+            return is_partly ? clear_rest(journal, last_found(journal), error) : YK_OK;
         }
     }
     return result;
