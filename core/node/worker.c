@@ -25,6 +25,8 @@ struct bucket_lanes {
 struct writer {
     struct yk_bundle *open; /* of this turn, or NULL */
     uint64_t number;        /* of the bundle that was opened last */
+    uint32_t n_out;         /* bundles on their way */
+    uint64_t journaled_to;  /* position of a bundle before which none of these is on its way */
 };
 
 struct yk_worker {
@@ -45,7 +47,6 @@ struct yk_worker {
     struct writer writers[2]; /* os, disk */
     struct yk_bundle *free_bundles;
     uint32_t n_free_bundles, n_bundles_out;
-    uint64_t journaled_to; /* position of a bundle before which none is on its way */
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
     struct yk_effect *taken; /* what the caller reads while new ones come */
@@ -188,15 +189,18 @@ writer_of(struct yk_worker *worker, const struct yk_lane *lane)
 static void
 publish_need(struct yk_worker *worker, uint64_t from)
 {
-    bool is_behind = worker->n_bundles_out > 0 && worker->journaled_to < from;
-    __atomic_store_n(worker->config.needed_from, is_behind ? worker->journaled_to : from,
-                     __ATOMIC_RELEASE);
+    for (uint32_t i = 0; i < 2; i++) { /* what is to be synced comes back after what is not */
+        const struct writer *writer = &worker->writers[i];
+        from = writer->n_out > 0 && writer->journaled_to < from ? writer->journaled_to : from;
+    }
+    __atomic_store_n(worker->config.needed_from, from, __ATOMIC_RELEASE);
 }
 
 static void
 send_bundle(struct yk_worker *worker, struct writer *writer)
 {
     worker->n_bundles_out++;
+    writer->n_out++;
     publish_need(worker, __atomic_load_n(worker->config.needed_from, __ATOMIC_RELAXED));
     add_effect(worker, (struct yk_effect){.kind = YK_EFFECT_JOURNAL, .bundle = writer->open});
     writer->open = NULL;
@@ -320,8 +324,9 @@ static void
 journaled(struct yk_worker *worker, struct yk_bundle *bundle)
 {
     worker->n_bundles_out--;
-    worker->journaled_to =
-        bundle->position > worker->journaled_to ? bundle->position : worker->journaled_to;
+    struct writer *writer = &worker->writers[bundle->syncs ? 1 : 0];
+    writer->n_out--;
+    writer->journaled_to = bundle->position;
     each_journaled(worker, tell_journaled, bundle);
     recycle_bundle(worker, bundle);
 }
