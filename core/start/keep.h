@@ -1,8 +1,8 @@
 /* What the daemon keeps over its end: the journal, and recovery at the start.
  *
  * Threads: the main thread's, but for the calls of the journal. Ownership: see each function. */
-#ifndef YK_MAIN_KEEP_H
-#define YK_MAIN_KEEP_H
+#ifndef YK_START_KEEP_H
+#define YK_START_KEEP_H
 
 #include "core/io/datadir.h"
 #include "core/io/journal.h"

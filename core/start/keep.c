@@ -1,7 +1,7 @@
 /* The journal's start and end in a daemon. */
 #include <config.h>
 
-#include "core/main/keep.h"
+#include "core/start/keep.h"
 
 #include <fcntl.h>
 #include <stdio.h>
