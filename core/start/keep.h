@@ -20,6 +20,14 @@ struct yk_keep {
     const char *names[YK_BUCKETS_MAX];
 };
 
+/* The node's id as files of the journal have it. */
+void yk_keep_id(const struct yk_datadir *datadir, uint8_t id[YK_JOURNAL_ID_SIZE]);
+/* Of a bucket whose stack is info: is it checkpointed by snapshots though its engine keeps
+ * something; and are its engine's files not to be trusted after what has been? */
+bool
+yk_keep_needs_snapshots(const struct yk_bucket_config *bucket, const struct yk_backend_info *info);
+bool yk_keep_is_trusted(const struct yk_datadir *datadir, const struct yk_backend_info *info);
+
 /* Finds out what of the data folder can be trusted, and opens the journal; before any engine. */
 enum yk_err
 yk_keep_open(struct yk_keep *keep, const struct yk_world *world, const struct yk_config *config,

@@ -165,26 +165,36 @@ datadir_bucket(const struct yk_bucket_config *bucket, GPtrArray *texts)
     return made;
 }
 
+struct yk_datadir_bucket *
+yk_start_buckets(const struct yk_config *config, const struct yk_world *world, GPtrArray *texts,
+                 char *error)
+{
+    g_autofree struct yk_datadir_bucket *buckets =
+        g_new0(struct yk_datadir_bucket, config->n_buckets + 1u);
+    for (uint32_t i = 0; i < config->n_buckets; i++) {
+        struct yk_backend_info info;
+        buckets[i] = datadir_bucket(&config->buckets[i], texts);
+        if (yk_node_ask(config, world, i, &info, error) != YK_OK) {
+            return NULL;
+        }
+        buckets[i].is_volatile = (info.caps & YK_BACKEND_VOLATILE) != 0 &&
+                                 config->buckets[i].durability == YK_DURABILITY_MEMORY;
+    }
+    return g_steal_pointer(&buckets);
+}
+
 static enum yk_err
 open_datadir(struct yk_start *start, char *error)
 {
     const struct yk_config *config = start->config;
     g_autofree char *path = yk_start_data_path(config);
-    g_autofree struct yk_datadir_bucket *buckets =
-        g_new0(struct yk_datadir_bucket, config->n_buckets);
     g_autoptr(GPtrArray) texts = g_ptr_array_new_with_free_func(g_free);
-    enum yk_err result = YK_OK;
-    for (uint32_t i = 0; result == YK_OK && i < config->n_buckets; i++) {
-        struct yk_backend_info info;
-        buckets[i] = datadir_bucket(&config->buckets[i], texts);
-        result = yk_node_ask(config, start->world, i, &info, error);
-        buckets[i].is_volatile = result == YK_OK && (info.caps & YK_BACKEND_VOLATILE) != 0 &&
-                                 config->buckets[i].durability == YK_DURABILITY_MEMORY;
-    }
-    if (result == YK_OK) {
-        result = yk_datadir_open(path, config->node.lanes, buckets, config->n_buckets,
-                                 &start->datadir, error);
-    }
+    g_autofree struct yk_datadir_bucket *buckets =
+        yk_start_buckets(config, start->world, texts, error);
+    enum yk_err result = buckets == NULL
+                             ? YK_EINVALID
+                             : yk_datadir_open(path, config->node.lanes, buckets, config->n_buckets,
+                                               &start->datadir, error);
     start->has_datadir = result == YK_OK;
     return result == YK_OK ? yk_datadir_raise_epoch(&start->datadir, start->epoch_min, error)
                            : result;

@@ -26,6 +26,11 @@ enum yk_err yk_start_read_config(const struct yk_start_options *options, struct 
 
 /* The folder that the config names, or the default; g_free. */
 char *yk_start_data_path(const struct yk_config *config);
+/* The buckets of the config as the folder records them, g_free; NULL: error says why. What they
+ * point to is added to texts, which frees it. */
+struct yk_datadir_bucket *
+yk_start_buckets(const struct yk_config *config, const struct yk_world *world, GPtrArray *texts,
+                 char *error);
 uint32_t yk_start_workers(const struct yk_config *config);
 
 struct yk_start {
