@@ -328,11 +328,10 @@ static enum stream_kind
 tell_wrong(struct stream_reader *reader, const char *wrong)
 {
     char text[YK_ERROR_SIZE / 2];
-    if (reader->is_over) {
-        return bad(reader, "it is cut short: its end is missing");
-    }
-    snprintf(text, sizeof(text),
-             "it is damaged, or a value is larger than the bucket's value_size_max: %s", wrong);
+    snprintf(text, sizeof(text), "it is %s: %s",
+             reader->is_over ? "cut short, or damaged"
+                             : "damaged, or a value is larger than the bucket's value_size_max",
+             wrong);
     return bad(reader, text);
 }
 
