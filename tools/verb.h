@@ -16,12 +16,17 @@ struct verb {
     const char *summary; /* one line; NULL: not shown by help */
     /* argv[0] is the verb. Prints to standard output; says itself what went wrong. */
     enum exit_code (*run)(int argc, char **argv);
+    const char *help; /* what --help prints behind the options; NULL: nothing */
 };
 
 extern const struct verb verb_plugins;
 extern const struct verb verb_config;
 extern const struct verb verb_kit;
 extern const struct verb verb_bench;
+extern const struct verb verb_journal;
+extern const struct verb verb_verify;
+extern const struct verb verb_dump;
+extern const struct verb verb_load;
 
 /* Reads the options of a verb into entries' variables and takes them out of argv, --help included:
  * it prints and ends the program. The first n_arguments_max arguments may remain, as argv[1] and

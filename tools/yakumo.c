@@ -21,8 +21,9 @@ static const struct verb verb_help = {"help", "say what can be typed", run_help}
 static const struct verb verb_version = {"version", "print the version and the plugin ABI",
                                          run_version};
 
-static const struct verb *const verbs[] = {&verb_plugins, &verb_config, &verb_kit,
-                                           &verb_bench,   &verb_help,   &verb_version};
+static const struct verb *const verbs[] = {&verb_plugins, &verb_config, &verb_kit,  &verb_bench,
+                                           &verb_journal, &verb_verify, &verb_dump, &verb_load,
+                                           &verb_help,    &verb_version};
 
 static void
 print_help(FILE *to)
@@ -64,6 +65,7 @@ verb_options(const struct verb *verb, const GOptionEntry *entries, const char *a
     g_set_prgname(name);
     g_autoptr(GOptionContext) context = g_option_context_new(arguments);
     g_option_context_set_summary(context, verb->summary);
+    g_option_context_set_description(context, verb->help);
     if (entries != NULL) {
         g_option_context_add_main_entries(context, entries, NULL);
     }

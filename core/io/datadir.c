@@ -429,6 +429,71 @@ yk_datadir_open(const char *path, uint32_t lanes, const struct yk_datadir_bucket
     return YK_OK;
 }
 
+/* Looking */
+
+/* All buckets that the folder knows, and what it says of their lanes. */
+static void
+look_at_buckets(struct yk_datadir *datadir, GKeyFile *state)
+{
+    gsize n = 0;
+    g_auto(GStrv) sections = g_key_file_get_groups(state, &n);
+    datadir->buckets = g_new0(char *, n + 1);
+    datadir->incarnations = g_new0(uint32_t *, n + 1);
+    for (gsize i = 0; i < n; i++) {
+        if (!g_str_has_prefix(sections[i], "bucket ")) {
+            continue;
+        }
+        uint32_t index = datadir->n_buckets++;
+        datadir->buckets[index] = g_strdup(sections[i] + strlen("bucket "));
+        datadir->incarnations[index] = g_new0(uint32_t, datadir->lanes + 1u);
+        (void)read_incarnations(state, sections[i], datadir->incarnations[index], datadir->lanes);
+    }
+}
+
+static enum yk_err
+look(struct yk_datadir *datadir, bool *ret_is_damaged, char *error)
+{
+    g_autoptr(GKeyFile) state = g_key_file_new();
+    g_autofree char *file = g_build_filename(datadir->path, state_name, NULL);
+    bool is_new = false;
+    if (!g_file_test(file, G_FILE_TEST_EXISTS)) {
+        return refuse(datadir->path, error,
+                      "it is no data folder of yakumo: there is no file "
+                      "\"%s\" in it",
+                      state_name);
+    }
+    enum yk_err result = take_lock(datadir, error);
+    if (result == YK_OK) {
+        result = read_state(datadir->path, state, &is_new, error);
+        *ret_is_damaged = result == YK_EINVALID;
+    }
+    if (result == YK_OK) {
+        result = check_state(datadir, state, (uint32_t)get_number(state, "lanes"), error);
+    }
+    if (result == YK_OK && (datadir->lanes == 0 || datadir->lanes > YK_LANES_MAX)) {
+        result = refuse(datadir->path, error, "it says lanes = %u", datadir->lanes);
+    }
+    if (result == YK_OK) {
+        look_at_buckets(datadir, state);
+        datadir->state = g_key_file_to_data(state, NULL, NULL);
+    }
+    return result;
+}
+
+enum yk_err
+yk_datadir_look(const char *path, struct yk_datadir *ret_datadir, bool *ret_is_damaged, char *error)
+{
+    struct yk_datadir datadir = {.path = g_strdup(path), .lock_fd = -1, .is_looked_at = true};
+    *ret_is_damaged = false;
+    enum yk_err result = look(&datadir, ret_is_damaged, error);
+    if (result != YK_OK) {
+        yk_datadir_close(&datadir, false);
+        return result;
+    }
+    *ret_datadir = datadir;
+    return YK_OK;
+}
+
 /* The state as it was written last, to be changed. */
 static GKeyFile *
 load_own_state(const struct yk_datadir *datadir)
@@ -438,6 +503,18 @@ load_own_state(const struct yk_datadir *datadir)
         g_key_file_load_from_data(state, datadir->state, (gsize)-1, G_KEY_FILE_NONE, NULL);
     YK_ASSERT(is_read);
     return state;
+}
+
+enum yk_err
+yk_datadir_compare(const struct yk_datadir *datadir, const struct yk_datadir_bucket *bucket,
+                   bool *ret_is_there, char *error)
+{
+    g_autoptr(GKeyFile) state = load_own_state(datadir);
+    *ret_is_there = false;
+    for (uint32_t i = 0; i < datadir->n_buckets; i++) {
+        *ret_is_there = *ret_is_there || strcmp(datadir->buckets[i], bucket->name) == 0;
+    }
+    return check_bucket(datadir->path, state, bucket, error);
 }
 
 enum yk_err
@@ -479,7 +556,7 @@ yk_datadir_renew_lanes(struct yk_datadir *datadir, uint32_t bucket_index, const 
         incarnations[lanes[i]] = datadir->incarnation;
     }
     set_incarnations(state, section, incarnations, datadir->lanes);
-    set_node(state, datadir, false);
+    set_node(state, datadir, datadir->is_looked_at && datadir->was_clean);
     return write_state(datadir, state, error);
 }
 

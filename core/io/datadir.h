@@ -35,10 +35,11 @@ struct yk_datadir {
     uint64_t epoch; /* of this start: greater than that of any before, durable; at least as great as
                        any in the registers */
     uint32_t lanes;
-    bool was_clean;   /* the last run ended by yk_datadir_close */
-    bool same_boot;   /* the last run was under the boot of the kernel that runs now; of a run that
-                         was not ended cleanly, still so after starts that did not get far */
-    char boot_id[64]; /* that is recorded */
+    bool is_looked_at; /* by yk_datadir_look: what is recorded of the last run stays */
+    bool was_clean;    /* the last run ended by yk_datadir_close */
+    bool same_boot;    /* the last run was under the boot of the kernel that runs now; of a run that
+                          was not ended cleanly, still so after starts that did not get far */
+    char boot_id[64];  /* that is recorded */
     uint32_t n_buckets;
     char **buckets;          /* names, as given to yk_datadir_open */
     uint32_t **incarnations; /* of each bucket, one for each lane */
@@ -69,6 +70,16 @@ struct yk_datadir_bucket {
 enum yk_err
 yk_datadir_open(const char *path, uint32_t lanes, const struct yk_datadir_bucket *buckets,
                 uint32_t n_buckets, struct yk_datadir *ret_datadir, char *error) YK_MUST_CHECK;
+/* Likewise, but only to look: the folder must be there, takes the lock, and changes nothing; the
+ * epoch is that of the last start, and buckets are all that the folder knows, also those that the
+ * config does not name. *ret_is_damaged, on failure: DATA/node cannot be read. */
+enum yk_err yk_datadir_look(const char *path, struct yk_datadir *ret_datadir, bool *ret_is_damaged,
+                            char *error) YK_MUST_CHECK;
+/* Is a bucket of the config as the folder that is being looked at has it? EINVALID: error says how
+ * it differs. *ret_is_there: the folder knows it. */
+enum yk_err
+yk_datadir_compare(const struct yk_datadir *datadir, const struct yk_datadir_bucket *bucket,
+                   bool *ret_is_there, char *error) YK_MUST_CHECK;
 /* Marks the folder as cleanly left, if is_clean, and lets it go. */
 void yk_datadir_close(struct yk_datadir *datadir, bool is_clean);
 /* What the last run left has been looked through: from here on it is this boot of the kernel under

@@ -7,15 +7,8 @@
 
 #include <pthread.h>
 
+#include "core/io/chain.h"
 #include "core/io/journal.h"
-
-/* A segment that was there at the start. */
-struct found {
-    uint64_t number;
-    struct yk_mapped mapped;
-    struct yk_journal_head head;
-    uint64_t end; /* offset behind its last batch */
-};
 
 /* A piece of a snapshot that waits to be written. */
 struct piece {
@@ -47,7 +40,7 @@ struct yk_journal {
     struct yk_journal_room room;
     uint64_t *needed_from;
 
-    struct found *found;
+    struct yk_chain_file *found; /* segments that were there at the start */
     uint32_t n_found;
     uint64_t found_bytes;
 

@@ -4,25 +4,11 @@
 #ifndef YK_MAIN_DAEMON_H
 #define YK_MAIN_DAEMON_H
 
-#include "core/config/config.h"
-#include "plugins/plugins.h"
-
-struct yk_daemon;
-
-/* Reads FILE (NULL: none) and parses it; see yk_config_source. */
-struct yk_daemon_options {
-    const char *file;
-    const char *node;
-    const char *const *overrides;
-};
-
-enum yk_err
-yk_daemon_read_config(const struct yk_daemon_options *options, struct yk_plugins *plugins,
-                      struct yk_config **ret_config, char *error) YK_MUST_CHECK;
+#include "core/start/start.h"
 
 /* Runs until TERM or INT, or a client's shutdown; returns the exit code of the process: 0, or 1
  * after one line that says what failed. Takes config. */
-int yk_daemon_run(const struct yk_daemon_options *options, struct yk_plugins *plugins,
+int yk_daemon_run(const struct yk_start_options *options, struct yk_plugins *plugins,
                   struct yk_config *config);
 
 #endif

@@ -55,12 +55,12 @@ static int
 run(const struct arguments *arguments)
 {
     char error[YK_ERROR_SIZE];
-    struct yk_daemon_options options = {arguments->file, arguments->node,
-                                        (const char *const *)arguments->overrides};
+    struct yk_start_options options = {arguments->file, arguments->node,
+                                       (const char *const *)arguments->overrides};
     struct yk_plugins *plugins = yk_plugins_new(NULL);
     struct yk_config *config;
     int status = 0;
-    if (yk_daemon_read_config(&options, plugins, &config, error) != YK_OK) {
+    if (yk_start_read_config(&options, plugins, &config, error) != YK_OK) {
         fprintf(stderr, "yakumod: %s\n", error);
         yk_plugins_free(plugins);
         return EXIT_FAILED;

@@ -67,6 +67,7 @@ propose_slots(struct yk_bucket_register *bucket, const struct yk_alone *alone,
             slots[proposal.n_slots++] = (struct yk_slot_proposal){
                 .slot = i,
                 .epoch = kind == YK_PROPOSE_CREATE ? alone->epoch_min : slot->epoch,
+                .epoch_min = alone->is_restore ? alone->epoch_min : 0,
                 .dead = slot->members[0].incarnation};
         }
     }

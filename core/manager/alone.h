@@ -17,6 +17,7 @@ struct yk_alone {
     const uint32_t *incarnations;
     uint32_t n_lanes;
     uint32_t epoch_min; /* of slots that are created */
+    bool is_restore;    /* of all the others too: what comes from elsewhere is below it */
     const struct yk_bucket_description *description;
 };
 

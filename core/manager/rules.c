@@ -207,14 +207,16 @@ create(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposa
     return YK_REFUSAL_NONE;
 }
 
-/* R1: what changes a slot names its epoch, and makes it the next one. */
+/* R1: what changes a slot names its epoch, and makes it the next one, or a greater one: a restore
+ * begins above all that it restores. */
 static enum yk_refusal
 check_epoch(const struct yk_slot_record *slot, const struct yk_slot_proposal *proposal)
 {
     return slot->epoch == 0                 ? YK_REFUSAL_NOT_CREATED
            : slot->epoch != proposal->epoch ? YK_REFUSAL_OTHER_EPOCH
-           : slot->epoch == YK_EPOCH_MAX    ? YK_REFUSAL_NO_EPOCH_LEFT
-                                            : YK_REFUSAL_NONE;
+           : slot->epoch == YK_EPOCH_MAX || proposal->epoch_min > YK_EPOCH_MAX
+               ? YK_REFUSAL_NO_EPOCH_LEFT
+               : YK_REFUSAL_NONE;
 }
 
 /* The node among the members, or NULL. */
@@ -230,9 +232,10 @@ member_find(struct yk_slot_record *slot, uint32_t node)
 }
 
 static void
-take_epoch(const struct yk_bucket_register *bucket, struct yk_slot_record *slot, uint32_t primary)
+take_epoch(const struct yk_bucket_register *bucket, struct yk_slot_record *slot, uint32_t primary,
+           uint32_t epoch_min)
 {
-    slot->epoch++;
+    slot->epoch = MAX(slot->epoch + 1, epoch_min);
     slot->primary = primary;
     slot->nonce = bucket->nodes[primary].nonce;
 }
@@ -252,7 +255,7 @@ bump(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposal,
         yk_register_incarnation(&bucket->nodes[node], proposal->slot)) {
         return YK_REFUSAL_LOST;
     }
-    take_epoch(bucket, slot, node);
+    take_epoch(bucket, slot, node, proposal->epoch_min);
     return YK_REFUSAL_NONE;
 }
 
@@ -278,7 +281,7 @@ reinit(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposa
         member->incarnation = yk_register_incarnation(&bucket->nodes[member->node], proposal->slot);
     }
     slot->n_eligible = 0;
-    take_epoch(bucket, slot, node);
+    take_epoch(bucket, slot, node, proposal->epoch_min);
     return YK_REFUSAL_NONE;
 }
 
@@ -300,7 +303,7 @@ accept_loss(struct yk_bucket_register *bucket, const struct yk_slot_proposal *pr
     }
     slot->members[0].incarnation = present;
     slot->is_lossy = true;
-    take_epoch(bucket, slot, node);
+    take_epoch(bucket, slot, node, proposal->epoch_min);
     return YK_REFUSAL_NONE;
 }
 

@@ -12,9 +12,9 @@ log2_of(uint32_t number)
     return 31u - (uint32_t)__builtin_clz(number);
 }
 
-static struct yk_stack_config
-stack_config(const struct yk_config *config, const struct yk_world *world, uint32_t index,
-             const struct yk_budget *budget)
+struct yk_stack_config
+yk_node_stack(const struct yk_config *config, const struct yk_world *world, uint32_t index,
+              const struct yk_budget *budget)
 {
     const struct yk_bucket_config *from = &config->buckets[index];
     return (struct yk_stack_config){.world = world,
@@ -38,7 +38,7 @@ yk_node_ask(const struct yk_config *config, const struct yk_world *world, uint32
 {
     struct yk_shared_budget budget;
     yk_budget_init(&budget, config->buckets[bucket_index].memory_max);
-    struct yk_stack_config stack = stack_config(config, world, bucket_index, &budget.budget);
+    struct yk_stack_config stack = yk_node_stack(config, world, bucket_index, &budget.budget);
     return yk_stack_ask(&stack, ret_info, error);
 }
 
@@ -98,7 +98,7 @@ make_lanes(struct yk_node *node, const struct yk_node_setup *config, const struc
     uint32_t n_shut = 0;
     for (uint32_t lane = 0; lane < bucket->ring.n_lanes; lane++) {
         struct yk_stack_config of_stack =
-            stack_config(config->config, config->world, bucket->index, &bucket->budget.budget);
+            yk_node_stack(config->config, config->world, bucket->index, &bucket->budget.budget);
         struct yk_stack *stack;
         of_stack.make_folder = config->make_folder;
         of_stack.arg = config->make_folder_arg;

@@ -22,7 +22,7 @@ struct yk_node_setup {
     const struct yk_world *world;
     uint32_t n_workers;            /* at most the number of lanes is used */
     const uint32_t *const *epochs; /* of each bucket's slots; NULL: all have `epoch` */
-    uint64_t epoch; /* the greatest of all */
+    uint64_t epoch;                /* the greatest of all */
     /* Of the log, and of each worker, see worker.h; NULL: no bucket has a journal. */
     struct yk_journal_room *room;
     uint64_t *needed_from;
@@ -37,6 +37,11 @@ struct yk_node_setup {
 enum yk_err
 yk_node_ask(const struct yk_config *config, const struct yk_world *world, uint32_t bucket_index,
             struct yk_backend_info *ret_info, char *error) YK_MUST_CHECK;
+
+/* How a lane's stack of the bucket is opened; its lane, seed and make_folder are still to be set.
+ */
+struct yk_stack_config yk_node_stack(const struct yk_config *config, const struct yk_world *world,
+                                     uint32_t bucket_index, const struct yk_budget *budget);
 
 /* On failure error (YK_ERROR_SIZE bytes) says why. */
 enum yk_err yk_node_new(const struct yk_node_setup *config, struct yk_node **ret_node,

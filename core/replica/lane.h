@@ -119,6 +119,18 @@ enum yk_err yk_lane_replay(struct yk_lane *lane, const struct yk_entry *entry, u
                            uint64_t now_ms) YK_MUST_CHECK;
 /* What was collected goes into the engine; *ret_applied changes were made in all. */
 enum yk_err yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied) YK_MUST_CHECK;
+/* After that, and before the first op: a record that comes from elsewhere, with its own CAS unique.
+ * It gets a version of the slot's present epoch, and takes the place of what the key had. */
+enum yk_err yk_lane_restore(struct yk_lane *lane, struct yk_slice key,
+                            const struct yk_record *record) YK_MUST_CHECK;
+/* What was collected goes into the engine, and is synced there. A checkpoint is still needed, for
+ * a lane with a journal: it will want one. */
+enum yk_err yk_lane_restored(struct yk_lane *lane) YK_MUST_CHECK;
+/* The engine, for who looks at all that is in it while nothing else is done. */
+struct yk_stack *yk_lane_stack(const struct yk_lane *lane);
+/* Is the record there for a reader, at that time? */
+bool yk_lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record,
+                  uint64_t now_ms);
 bool yk_lane_is_journaled(const struct yk_lane *lane);
 bool
 yk_lane_waits_for_journal(const struct yk_lane *lane); /* something of it is on its way there */

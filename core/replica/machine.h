@@ -238,6 +238,9 @@ lane_page_make(const struct yk_lane *lane, uint32_t index, uint64_t flush_at_ms,
 enum yk_err
 lane_page_read(struct yk_lane *lane, uint32_t index, struct yk_slice bytes) YK_MUST_CHECK;
 
+/* Why these bytes cannot be the lane record of that key, of a lane of n_slots; NULL: they can. */
+const char *yk_page_judge(uint32_t n_slots, struct yk_slice key, struct yk_slice bytes);
+
 /* prepare.c: writes of a lane that has a journal. */
 /* Takes up a write; true: its old record is to be read first. */
 bool lane_take_journaled(struct yk_lane *lane, struct yk_op *op);

@@ -34,10 +34,16 @@ enum {
 };
 
 static uint32_t
+slots_of_page(uint32_t n_slots, uint32_t page)
+{
+    uint32_t left = n_slots - page * PAGE_SLOTS;
+    return left < PAGE_SLOTS ? left : PAGE_SLOTS;
+}
+
+static uint32_t
 page_slots(const struct yk_lane *lane, uint32_t page)
 {
-    uint32_t left = lane->n_slots - page * PAGE_SLOTS;
-    return left < PAGE_SLOTS ? left : PAGE_SLOTS;
+    return slots_of_page(lane->n_slots, page);
 }
 
 static void
@@ -239,10 +245,9 @@ lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result)
 /* Loading */
 
 static bool
-is_page(const struct yk_lane *lane, uint32_t index, struct yk_slice bytes)
+is_page(uint32_t n_slots, uint32_t index, struct yk_slice bytes)
 {
     const uint8_t *page = bytes.data;
-    uint32_t n_slots = page_slots(lane, index);
     size_t size_first = PAGE_HEAD_FIRST + n_slots * 8u + CHECKSUM_SIZE;
     size_t size = PAGE_HEAD + n_slots * (size_t)SLOT_SIZE + CHECKSUM_SIZE;
     uint16_t n;
@@ -254,6 +259,22 @@ is_page(const struct yk_lane *lane, uint32_t index, struct yk_slice bytes)
     memcpy(&n, page + 1, 2);
     memcpy(&checksum, page + bytes.size - CHECKSUM_SIZE, CHECKSUM_SIZE);
     return n == n_slots && checksum == page_checksum(page, bytes.size, index);
+}
+
+const char *
+yk_page_judge(uint32_t n_slots, struct yk_slice key, struct yk_slice bytes)
+{
+    const uint8_t *name = key.data;
+    if (key.size != KEY_SIZE || memcmp(name, "flush", 5) != 0) {
+        return "it is none of the records that a lane keeps of itself";
+    }
+    uint32_t index = (uint32_t)name[5] << 8 | name[6];
+    if (index * PAGE_SLOTS >= n_slots) {
+        return "it is a page of slots that the lane has not";
+    }
+    return is_page(slots_of_page(n_slots, index), index, bytes)
+               ? NULL
+               : "the page of what the lane knows of its slots is not what was stored";
 }
 
 static void
@@ -271,7 +292,7 @@ enum yk_err
 lane_page_read(struct yk_lane *lane, uint32_t index, struct yk_slice bytes)
 {
     const uint8_t *page = bytes.data;
-    if (index >= lane_pages(lane) || !is_page(lane, index, bytes)) {
+    if (index >= lane_pages(lane) || !is_page(page_slots(lane, index), index, bytes)) {
         return YK_ECORRUPT;
     }
     bool is_first_format = page[0] == PAGE_FORMAT_FIRST;

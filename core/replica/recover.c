@@ -267,3 +267,82 @@ yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied)
     lane->has_mortals = true;
     return result;
 }
+
+/* Restoring */
+
+/* The record as it is stored here: newly numbered, with the CAS unique that clients know. */
+static struct yk_buffer *
+number_anew(struct yk_lane *lane, struct slot *slot, uint64_t hash, const struct yk_record *record)
+{
+    struct yk_record fresh = *record;
+    fresh.cas = yk_record_shown_cas(record);
+    fresh.version = slot->epoch << SEQUENCE_BITS | (slot->sequence + 1);
+    struct yk_buffer *bytes = yk_buffer_new(yk_record_size(&fresh, lane->with_checksum));
+    if (bytes != NULL) {
+        yk_record_encode(&fresh, lane->with_checksum, hash, bytes->data);
+        slot->sequence++;
+        slot->position = fresh.version;
+    }
+    return bytes;
+}
+
+enum yk_err
+yk_lane_restore(struct yk_lane *lane, struct yk_slice key, const struct yk_record *record)
+{
+    uint64_t hash = yk_hash(key);
+    uint32_t slot = yk_ring_slot(&lane->config.ring, hash);
+    if (lane->recovery == NULL) {
+        lane->recovery = calloc(1, sizeof(struct recovery));
+    }
+    if (lane->recovery == NULL) {
+        return YK_ENOMEM;
+    }
+    if (lane_slot(lane, slot)->sequence == SEQUENCE_MAX) {
+        return YK_EUNSUPPORTED;
+    }
+    struct yk_buffer *bytes = number_anew(lane, lane_slot(lane, slot), hash, record);
+    if (bytes == NULL) {
+        return YK_ENOMEM;
+    }
+    struct yk_entry entry = {.kind = YK_ENTRY_PUT,
+                             .slot = (uint16_t)slot,
+                             .key = key,
+                             .value = yk_slice_of(bytes->data, bytes->size)};
+    enum yk_err result = add_change(lane, &entry);
+    yk_buffer_unref(bytes);
+    return result;
+}
+
+enum yk_err
+yk_lane_restored(struct yk_lane *lane)
+{
+    if (lane->recovery == NULL) {
+        return YK_OK;
+    }
+    enum yk_err result = apply_batch(lane);
+    free(lane->recovery);
+    lane->recovery = NULL;
+    if (result == YK_OK && !yk_lane_is_volatile(lane)) {
+        result = yk_stack_sync(lane->config.stack);
+    }
+    lane->has_mortals = true;
+    if (lane->is_journaled) {
+        yk_lane_want_checkpoint(lane);
+    }
+    return result;
+}
+
+struct yk_stack *
+yk_lane_stack(const struct yk_lane *lane)
+{
+    return lane->config.stack;
+}
+
+bool
+yk_lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record,
+             uint64_t now_ms)
+{
+    bool is_flushed = lane->flush_at_ms != 0 && lane->flush_at_ms <= now_ms;
+    bool has_ended = record->expiry_ms != 0 && record->expiry_ms <= (int64_t)now_ms;
+    return !is_flushed && !has_ended && lane_sees(lane, slot, record);
+}

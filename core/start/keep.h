@@ -1,8 +1,8 @@
 /* What the daemon keeps over its end: the journal, and recovery at the start.
  *
  * Threads: the main thread's, but for the calls of the journal. Ownership: see each function. */
-#ifndef YK_MAIN_KEEP_H
-#define YK_MAIN_KEEP_H
+#ifndef YK_START_KEEP_H
+#define YK_START_KEEP_H
 
 #include "core/io/datadir.h"
 #include "core/io/journal.h"
@@ -19,6 +19,14 @@ struct yk_keep {
     bool needs_snapshots[YK_BUCKETS_MAX]; /* an engine that keeps something, though not for sure */
     const char *names[YK_BUCKETS_MAX];
 };
+
+/* The node's id as files of the journal have it. */
+void yk_keep_id(const struct yk_datadir *datadir, uint8_t id[YK_JOURNAL_ID_SIZE]);
+/* Of a bucket whose stack is info: is it checkpointed by snapshots though its engine keeps
+ * something; and are its engine's files not to be trusted after what has been? */
+bool
+yk_keep_needs_snapshots(const struct yk_bucket_config *bucket, const struct yk_backend_info *info);
+bool yk_keep_is_trusted(const struct yk_datadir *datadir, const struct yk_backend_info *info);
 
 /* Finds out what of the data folder can be trusted, and opens the journal; before any engine. */
 enum yk_err

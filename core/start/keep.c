@@ -1,7 +1,7 @@
 /* The journal's start and end in a daemon. */
 #include <config.h>
 
-#include "core/main/keep.h"
+#include "core/start/keep.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -85,21 +85,42 @@ read_uuid(const char *text, uint8_t *to)
     }
 }
 
+void
+yk_keep_id(const struct yk_datadir *datadir, uint8_t id[YK_JOURNAL_ID_SIZE])
+{
+    memset(id, 0, YK_JOURNAL_ID_SIZE);
+    read_uuid(datadir->node_id, id);
+}
+
+bool
+yk_keep_needs_snapshots(const struct yk_bucket_config *bucket, const struct yk_backend_info *info)
+{
+    bool is_volatile = (info->caps & YK_BACKEND_VOLATILE) != 0;
+    bool survives_kill = (info->caps & YK_BACKEND_SURVIVES_KILL) != 0;
+    bool survives_power = (info->caps & YK_BACKEND_SURVIVES_POWER) != 0;
+    bool may_be_lost =
+        !survives_kill || (bucket->durability == YK_DURABILITY_DISK && !survives_power);
+    return has_journal(bucket) && !is_volatile && may_be_lost;
+}
+
 /* What an engine keeps is trusted after an end that it bears; the journal makes up for the rest. */
+bool
+yk_keep_is_trusted(const struct yk_datadir *datadir, const struct yk_backend_info *info)
+{
+    bool survives_kill = (info->caps & YK_BACKEND_SURVIVES_KILL) != 0;
+    bool survives_power = (info->caps & YK_BACKEND_SURVIVES_POWER) != 0;
+    return datadir->was_clean ||
+           (datadir->same_boot ? survives_kill : survives_kill && survives_power);
+}
+
 static void
 look_at_bucket(struct yk_keep *keep, uint32_t index, const struct yk_backend_info *info)
 {
     const struct yk_bucket_config *bucket = &keep->config->buckets[index];
-    bool is_volatile = (info->caps & YK_BACKEND_VOLATILE) != 0;
-    bool survives_kill = (info->caps & YK_BACKEND_SURVIVES_KILL) != 0;
-    bool survives_power = (info->caps & YK_BACKEND_SURVIVES_POWER) != 0;
-    bool is_trusted = keep->datadir->was_clean ||
-                      (keep->datadir->same_boot ? survives_kill : survives_kill && survives_power);
-    bool may_be_lost =
-        !survives_kill || (bucket->durability == YK_DURABILITY_DISK && !survives_power);
     keep->names[index] = bucket->name;
-    keep->needs_snapshots[index] = has_journal(bucket) && !is_volatile && may_be_lost;
-    keep->is_wiped[index] = keep->needs_snapshots[index] && !is_trusted;
+    keep->needs_snapshots[index] = yk_keep_needs_snapshots(bucket, info);
+    keep->is_wiped[index] =
+        keep->needs_snapshots[index] && !yk_keep_is_trusted(keep->datadir, info);
 }
 
 static enum yk_err
@@ -159,7 +180,7 @@ yk_keep_open(struct yk_keep *keep, const struct yk_world *world, const struct yk
 {
     *keep =
         (struct yk_keep){.world = world, .config = config, .datadir = datadir, .threads = threads};
-    read_uuid(datadir->node_id, keep->id);
+    yk_keep_id(datadir, keep->id);
     for (uint32_t i = 0; i < config->n_buckets; i++) {
         struct yk_backend_info info;
         enum yk_err result = yk_node_ask(config, world, i, &info, error);

@@ -10,8 +10,8 @@
  * DATA/node, which no epoch in a register exceeds.
  *
  * Threads: the main thread's. Ownership: owns the coordinator and the epochs; the rest is lent. */
-#ifndef YK_MAIN_CLUSTER_H
-#define YK_MAIN_CLUSTER_H
+#ifndef YK_START_CLUSTER_H
+#define YK_START_CLUSTER_H
 
 #include "core/io/datadir.h"
 #include "core/io/registers.h"
@@ -21,13 +21,15 @@ struct yk_cluster {
     const struct yk_config *config;
     struct yk_datadir *datadir;
     struct yk_registers *registers; /* own */
+    bool is_restore;                /* every slot gets at least the epoch in DATA/node */
     uint32_t **epochs;              /* own; for each bucket of the config, for each slot */
 };
 
 /* On failure error (YK_ERROR_SIZE bytes) says why, and the cluster may still be ended. */
-enum yk_err yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
-                             const struct yk_config *config, const struct yk_plugin *coordinator,
-                             struct yk_datadir *datadir, char *error) YK_MUST_CHECK;
+enum yk_err
+yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
+                 const struct yk_config *config, const struct yk_plugin *coordinator,
+                 struct yk_datadir *datadir, bool is_restore, char *error) YK_MUST_CHECK;
 /* Takes one that is all zeros. */
 void yk_cluster_end(struct yk_cluster *cluster);
 

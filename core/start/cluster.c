@@ -1,7 +1,7 @@
 /* The start of a cluster of one, register by register. */
 #include <config.h>
 
-#include "core/main/cluster.h"
+#include "core/start/cluster.h"
 
 #include <stdio.h>
 
@@ -155,8 +155,8 @@ log_bucket(const struct yk_cluster *cluster, const char *name, const struct yk_a
            came->n_bumped, came->n_begun_anew, came->n_lossy, came->epoch);
     if (came->n_lossy > 0) {
         yk_log(cluster->world, YK_LOG_WARNING, "cluster",
-               "bucket %s: the machine was restarted and the node had not been stopped: with "
-               "durability = os the last writes of %u slots may be lost",
+               "bucket %s: the machine was restarted and the node had not been stopped (durability "
+               "= os), or an operator accepted a loss: the last writes of %u slots may be lost",
                name, came->n_lossy);
     }
 }
@@ -173,6 +173,7 @@ take_bucket(struct yk_cluster *cluster, uint32_t index, const char *name,
                              .incarnations = datadir->incarnations[index],
                              .n_lanes = datadir->lanes,
                              .epoch_min = (uint32_t)datadir->epoch,
+                             .is_restore = cluster->is_restore,
                              .description = &description};
     struct yk_alone_result came;
     struct yk_pack pack;
@@ -233,9 +234,10 @@ start_bucket(struct yk_cluster *cluster, uint32_t index, char *error)
 enum yk_err
 yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
                  const struct yk_config *config, const struct yk_plugin *coordinator,
-                 struct yk_datadir *datadir, char *error)
+                 struct yk_datadir *datadir, bool is_restore, char *error)
 {
-    *cluster = (struct yk_cluster){.world = world, .config = config, .datadir = datadir};
+    *cluster = (struct yk_cluster){
+        .world = world, .config = config, .datadir = datadir, .is_restore = is_restore};
     cluster->epochs = g_new0(uint32_t *, config->n_buckets);
     enum yk_err result =
         yk_registers_open(world, coordinator, datadir->path, &cluster->registers, error);
