@@ -17,8 +17,8 @@ struct yk_alone {
     const uint32_t *incarnations;
     uint32_t n_lanes;
     uint32_t epoch_min; /* of slots that are created */
-    bool is_restore;    /* of all the others too: what comes from elsewhere is below it */
     const struct yk_bucket_description *description;
+    bool is_restore; /* epoch_min is of all slots: what comes from elsewhere is below it */
 };
 
 /* What came of the bucket's slots. */

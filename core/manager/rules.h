@@ -40,9 +40,9 @@ enum yk_proposal_kind {
 struct yk_slot_proposal {
     uint32_t slot;
     uint32_t epoch;          /* R1: the one that the slot has; CREATE: the one that it is to get */
-    uint32_t epoch_min;      /* the one that it gets is at least this; 0: the next one */
     uint32_t dead;           /* ACCEPT_LOSS: the incarnation that will never come back */
     enum yk_refusal refusal; /* out */
+    uint32_t epoch_min;      /* the one that it gets is at least this; 0: the next one */
 };
 
 struct yk_proposal {

@@ -353,6 +353,35 @@ test_alone(void)
     yk_bucket_register_done(&bucket);
 }
 
+/* A restore begins above all that it restores, whatever the slots had; epochs never go back. */
+static void
+test_alone_restores(void)
+{
+    struct yk_bucket_register bucket = {.n_nodes = 0};
+    struct yk_bucket_description wanted = description;
+    struct yk_alone alone = {.node = id_a,
+                             .nonce = 2,
+                             .incarnations = incarnations,
+                             .n_lanes = N_LANES,
+                             .epoch_min = 90,
+                             .description = &wanted,
+                             .is_restore = true};
+    struct yk_alone_result came = start(&bucket, 1, incarnations, 12, &wanted);
+    g_assert_cmpint(yk_manager_start_alone(&bucket, &alone, &came, error), ==, YK_OK);
+    g_assert_cmpuint(came.n_bumped, ==, N_SLOTS);
+    g_assert_cmpuint(came.epoch, ==, 90);
+    assert_epochs(&bucket, 90, 2);
+    alone.nonce = 3;
+    alone.epoch_min = 50;
+    alone.incarnations = newer;
+    g_assert_cmpint(yk_manager_start_alone(&bucket, &alone, &came, error), ==, YK_OK);
+    g_assert_cmpuint(came.n_lossy, ==, N_SLOTS);
+    assert_epochs(&bucket, 91, 3);
+    alone.epoch_min = YK_EPOCH_MAX + 1;
+    g_assert_cmpint(yk_manager_start_alone(&bucket, &alone, &came, error), ==, YK_EINVALID);
+    yk_bucket_register_done(&bucket);
+}
+
 static void
 test_alone_in_memory(void)
 {
@@ -413,6 +442,7 @@ main(int argc, char **argv)
     g_test_add_func("/manager/describe", test_describe);
     g_test_add_func("/manager/reshape", test_reshape);
     g_test_add_func("/manager/alone", test_alone);
+    g_test_add_func("/manager/alone-restores", test_alone_restores);
     g_test_add_func("/manager/alone-in-memory", test_alone_in_memory);
     g_test_add_func("/manager/alone-refused", test_alone_refused);
     return g_test_run();
