@@ -64,6 +64,7 @@ read_head(const struct yk_chain *chain, struct yk_chain_file *file, const char *
         return yk_chain_damaged(path, error, "it is file %llu by its head",
                                 (unsigned long long)file->head.number);
     }
+    file->is_certain = chain->number == 0 || chain->is_synced;
     if (!*ret_is_used &&
         has_batches(&file->mapped, chain->number != 0 ? chain->start : UINT64_MAX)) {
         return yk_chain_damaged(path, error,
@@ -74,9 +75,15 @@ read_head(const struct yk_chain *chain, struct yk_chain_file *file, const char *
 
 /* Is the log whole up to this file? */
 static enum yk_err
-check_place(const struct yk_chain *chain, const struct yk_chain_file *file, uint64_t previous_end,
+check_place(const struct yk_chain *chain, struct yk_chain_file *file, const struct yk_batch *first,
             const char *path, char *error)
 {
+    uint64_t previous_end = first->previous_end;
+    file->is_certain = first->synced > (chain->number != 0 ? chain->end : file->head.start);
+    if (chain->unused != 0 && chain->unused < file->number) {
+        return yk_chain_damaged(path, error, "nothing can be read of file %llu before it",
+                                (unsigned long long)chain->unused);
+    }
     if (chain->number == 0) {
         return YK_OK;
     }
@@ -106,12 +113,13 @@ find_end(const struct yk_chain *chain, struct yk_chain_file *file, const char *p
     enum yk_err result = yk_reader_open(file->mapped.bytes, chain->id, &reader);
     *ret_is_used = result == YK_OK && yk_reader_next(&reader, &batch);
     if (*ret_is_used) {
-        result = check_place(chain, file, batch.previous_end, path, error);
+        result = check_place(chain, file, &batch, path, error);
         *ret_is_used = result == YK_OK; /* what follows a hole cannot be taken */
     }
     while (result == YK_OK && *ret_is_used && yk_reader_next(&reader, &batch)) {
     }
     if (result == YK_OK && reader.ending == YK_ENDING_DAMAGED) {
+        file->is_certain = reader.is_certain;
         result = yk_chain_damaged(path, error,
                                   "what stands at byte %llu is not readable, and there are "
                                   "writes behind it (at byte %llu)",
@@ -139,9 +147,16 @@ yk_chain_read(const struct yk_chain *chain, const char *path, uint64_t number,
 }
 
 void
+yk_chain_skip(struct yk_chain *chain, uint64_t number)
+{
+    chain->unused = chain->unused == 0 ? number : chain->unused;
+}
+
+void
 yk_chain_add(struct yk_chain *chain, const struct yk_chain_file *file)
 {
     chain->number = file->number;
+    chain->is_synced = file->head.is_synced;
     chain->file_start = file->head.start;
     chain->start = file->head.start + file->head.size;
     chain->end = file->head.start + file->end;

@@ -49,6 +49,7 @@ sync_current(struct yk_journal *journal, uint64_t number)
     }
     journal->figures.syncs += journal->is_dirty ? 1 : 0;
     journal->is_dirty = false;
+    journal->synced_to = journal->written_to;
 }
 
 static void
@@ -87,6 +88,8 @@ write_staged(struct yk_journal *journal, uint64_t number)
     journal->is_dirty = journal->is_dirty || (journal->staged > 0 && !journal->is_direct);
     journal->staged_at += journal->staged;
     journal->staged = 0;
+    journal->written_to = journal->segment_start + journal->staged_at;
+    journal->synced_to = journal->is_direct ? journal->written_to : journal->synced_to;
 }
 
 static void
@@ -119,11 +122,13 @@ stage_bundle(struct yk_journal *journal, struct yk_bundle *bundle, const struct 
     if (place->is_first) {
         write_staged(journal, number - 1);
         open_segment(journal, number);
+        journal->segment_start = place->segment.start;
     }
     stage_room(journal, padded, number);
     if (journal->staged == 0) {
         journal->staged_at = place->position - place->segment.start;
     }
+    batch.synced = journal->synced_to;
     uint8_t *to = journal->staging + journal->staged;
     memcpy(to, bundle->bytes, bundle->size);
     memset(to + bundle->size, 0, padded - bundle->size);

@@ -28,7 +28,7 @@ take_file(struct yk_journal *journal, struct yk_chain *chain, uint64_t number, c
     yk_segment_path(journal->folder, number, path);
     enum yk_err result = yk_chain_read(chain, path, number, found, &is_used, error);
     bool is_partly =
-        result == YK_ECORRUPT && is_used && journal->config.lost_power && !found->head.is_synced;
+        result == YK_ECORRUPT && is_used && journal->config.lost_power && !found->is_certain;
     if (is_used && (result == YK_OK || is_partly)) {
         yk_chain_add(chain, found);
         journal->n_found++;
@@ -37,7 +37,21 @@ take_file(struct yk_journal *journal, struct yk_chain *chain, uint64_t number, c
     }
     yk_file_unmap(&found->mapped);
     if (result == YK_OK) {
-        result = yk_segment_drop(&journal->segments, number, error);
+        yk_chain_skip(chain, number);
+    }
+    return result;
+}
+
+/* Files that were ready, and those of which nothing can be read, behind the log's end. */
+static enum yk_err
+drop_unused(struct yk_journal *journal, const uint64_t *numbers, uint32_t n, char *error)
+{
+    uint64_t last = journal->n_found > 0 ? last_found(journal)->number : 0;
+    enum yk_err result = YK_OK;
+    for (uint32_t i = 0; result == YK_OK && i < n; i++) {
+        if (numbers[i] > last) {
+            result = yk_segment_drop(&journal->segments, numbers[i], error);
+        }
     }
     return result;
 }
@@ -79,14 +93,13 @@ take_files(struct yk_journal *journal, const uint64_t *numbers, uint32_t n, char
         const struct yk_chain_file *before = last_found(journal);
         const struct yk_chain_file *found = &journal->found[journal->n_found];
         result = take_file(journal, &chain, numbers[i], error);
-        bool was_synced = before != NULL ? before->head.is_synced : found->head.is_synced;
-        if (result == YK_ECORRUPT && journal->config.lost_power && !was_synced) {
+        if (result == YK_ECORRUPT && journal->config.lost_power && !found->is_certain) {
             bool is_partly = last_found(journal) != before;
             drop_rest(journal, numbers + i + is_partly, n - i - is_partly, error);
             return is_partly ? clear_rest(journal, last_found(journal), error) : YK_OK;
         }
     }
-    return result;
+    return result == YK_OK ? drop_unused(journal, numbers, n, error) : result;
 }
 
 enum yk_err

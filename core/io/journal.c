@@ -37,7 +37,7 @@ init_head(struct yk_journal *journal)
     const struct yk_journal_config *config = &journal->config;
     bool is_direct = config->has_disk && !config->has_os;
     journal->head.align = is_direct ? YK_JOURNAL_ALIGN_DISK : YK_JOURNAL_ALIGN;
-    journal->head.is_synced = is_direct;
+    journal->head.is_synced = config->has_disk;
     memcpy(journal->head.id, config->id, YK_JOURNAL_ID_SIZE);
     journal->head.n_buckets = config->n_buckets;
     for (uint32_t i = 0; i < config->n_buckets; i++) {

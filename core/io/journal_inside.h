@@ -57,6 +57,7 @@ struct yk_journal {
     /* The flusher's own. */
     int fd; /* of the current segment, -1: none */
     bool is_direct, is_dirty;
+    uint64_t segment_start, written_to, synced_to; /* positions */
     uint8_t *staging;
     uint64_t staged, staging_size, staged_at; /* bytes, room, offset in the file */
     uint64_t sync_us;                         /* what the last round took */

@@ -124,6 +124,7 @@ yk_batch_seal(uint8_t *bytes, const struct yk_batch *batch, uint64_t salt)
     at = put(at, &batch->position, 8);
     at = put(at, &batch->now_ms, 8);
     at = put(at, &batch->previous_end, 8);
+    at = put(at, &batch->synced, 8);
     at = put(at, &batch->n_entries, 4);
     at = put(at, &zero, 4);
     uint64_t checksum = batch_checksum(bytes, batch->size, salt);
@@ -145,6 +146,7 @@ yk_batch_decode(struct yk_slice bytes, uint64_t position, uint64_t salt, struct 
     at = take(at, &batch.position, 8);
     at = take(at, &batch.now_ms, 8);
     at = take(at, &batch.previous_end, 8);
+    at = take(at, &batch.synced, 8);
     at = take(at, &batch.n_entries, 4);
     at = take(at, &zero, 4);
     take(at, &checksum, 8);

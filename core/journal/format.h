@@ -1,7 +1,7 @@
 /* The form of journal files, the segments of a log that never ends, and of snapshots.
  *
  *     file   = head (YK_JOURNAL_HEAD_SIZE bytes) batch...
- *     batch  = head (48 bytes) entry... ; begins at a multiple of the file's `align`
+ *     batch  = head (56 bytes) entry... ; begins at a multiple of the file's `align`
  *     entry  = head (24 bytes) key value
  *
  * A position (LSN) is a count of bytes since the log began: byte `offset` of a segment is at
@@ -13,7 +13,7 @@
  *                       salt u64 | id (16) | synced u32 | n_buckets u32 |
  *                       n_buckets names of 64 bytes | zeros | checksum u64 (the last 8 bytes)
  *     head of a batch   magic u32 | size u32 (with this head) | position u64 | time u64 |
- *                       previous_end u64 | n_entries u32 | zero u32 |
+ *                       previous_end u64 | synced u64 | n_entries u32 | zero u32 |
  *                       checksum u64 (of all but itself, seeded by the salt)
  *     head of an entry  value_size u32 | key_size u16 | kind u8 | bucket u8 | slot u16 | zero u16 |
  *                       zero u32 | version u64
@@ -28,7 +28,7 @@
 #define YK_JOURNAL_FORMAT     1u
 #define YK_JOURNAL_HEAD_SIZE  8192u
 #define YK_JOURNAL_ID_SIZE    16u
-#define YK_BATCH_HEAD_SIZE    48u
+#define YK_BATCH_HEAD_SIZE    56u
 #define YK_JOURNAL_ALIGN_DISK 4096u /* writes that go past the page cache are whole blocks */
 #define YK_JOURNAL_ALIGN      8u
 
@@ -39,7 +39,7 @@ struct yk_journal_head {
     uint64_t size;   /* bytes of the file; a snapshot: 0 */
     uint64_t salt;   /* random */
     uint8_t id[YK_JOURNAL_ID_SIZE]; /* of the node: a file of another one is refused */
-    bool is_synced;                 /* each batch was on the device before the next was written */
+    bool is_synced; /* some of its writes were answered when they were on the device */
     uint32_t n_buckets;
     char buckets[YK_BUCKETS_MAX][YK_NAME_SIZE_MAX];
 };
@@ -55,6 +55,7 @@ struct yk_batch {
     uint64_t position;
     uint64_t now_ms;       /* the wall clock when it was closed */
     uint64_t previous_end; /* of the first of a segment: position where the one before ended */
+    uint64_t synced;       /* position before which all was on the device when this was written */
     uint32_t n_entries;
     uint32_t size;           /* bytes in the file, with its head, without what fills the block */
     struct yk_slice entries; /* their bytes */

@@ -47,10 +47,14 @@ find_ending(struct yk_reader *reader, enum yk_err result)
     for (uint64_t at = reader->offset + align; at + YK_BATCH_HEAD_SIZE <= reader->bytes.size;
          at += align) {
         if (decode_at(reader, at, &batch) == YK_OK) {
-            reader->ending = YK_ENDING_DAMAGED;
-            reader->damage_end = at;
-            return;
+            reader->damage_end = reader->damage_end == 0 ? at : reader->damage_end;
+            reader->is_certain =
+                reader->is_certain || batch.synced > reader->head.start + reader->offset;
         }
+    }
+    if (reader->damage_end != 0) {
+        reader->ending = YK_ENDING_DAMAGED;
+        return;
     }
     bool is_torn = result == YK_ECORRUPT || !are_zeros(reader, reader->offset);
     reader->ending = is_torn ? YK_ENDING_TORN : YK_ENDING_CLEAN;

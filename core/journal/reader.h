@@ -2,8 +2,8 @@
  * where it was damaged.
  *
  * A batch that is cut short or changed, with nothing good behind it, was being written when the
- * node died: a torn tail, which nobody was told of. With a good one behind it it is damage, if each
- * batch was on the device before the next was written; else the loss of power may have done it.
+ * node died: a torn tail, which nobody was told of. With a good one behind it it is damage; but a
+ * loss of power may have done it, unless one behind it says that this was on the device before.
  *
  * Threads: one for each reader. Ownership: bytes are borrowed until the reader is let go. */
 #ifndef YK_JOURNAL_READER_H
@@ -23,6 +23,7 @@ struct yk_reader {
     uint64_t offset;       /* of the next batch; at the end: where the content ends */
     enum yk_log_ending ending;
     uint64_t damage_end; /* DAMAGED: offset of the next good batch */
+    bool is_certain;     /* DAMAGED: no loss of power explains it */
 };
 
 /* As yk_journal_head_decode. ECORRUPT also if the file is of another node (id; NULL: any). */

@@ -102,6 +102,7 @@ place_and_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, ui
     struct yk_batch batch = {.position = place.position,
                              .now_ms = now_ms,
                              .previous_end = place.previous_end,
+                             .synced = place.position,
                              .n_entries = bundle->n_entries,
                              .size = bundle->size};
     yk_batch_seal(bundle->bytes, &batch, file->head.salt);

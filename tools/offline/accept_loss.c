@@ -99,6 +99,8 @@ look_at_log(struct loss *loss)
         loss->keeps = is_found && is_used ? file.end : 0;
         if (is_used) {
             yk_chain_add(&chain, &file);
+        } else {
+            yk_chain_skip(&chain, numbers[i]);
         }
     }
     if (!is_found) {

@@ -233,11 +233,11 @@ print_head(const struct job *job, const struct yk_journal_head *head)
         json_close(json, '}');
         puts(json->str);
     } else if (head->number > 0) {
-        printf("%s: file %" G_GUINT64_FORMAT
-               " of the journal of node %s, positions %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-               ", blocks of %u%s; buckets: %s\n",
-               job->file, head->number, id->str, head->start, head->start + head->size, head->align,
-               head->is_synced ? ", each batch on the device before the next" : "", buckets->str);
+        printf(
+            "%s: file %" G_GUINT64_FORMAT " of the journal of node %s, positions %" G_GUINT64_FORMAT
+            " to %" G_GUINT64_FORMAT ", blocks of %u%s; buckets: %s\n",
+            job->file, head->number, id->str, head->start, head->start + head->size, head->align,
+            head->is_synced ? ", writes answered when they are on the device" : "", buckets->str);
     } else {
         printf("%s: a snapshot of node %s; bucket: %s\n", job->file, id->str, buckets->str);
     }
@@ -401,6 +401,8 @@ print_segment(struct job *job, struct yk_chain *chain, const char *path, bool in
     }
     if (is_used) {
         yk_chain_add(chain, &file);
+    } else {
+        yk_chain_skip(chain, journal_number(path));
     }
     yk_file_unmap(&file.mapped);
     return EXIT_DONE;

@@ -265,7 +265,7 @@ check_entry(void *arg, const char *bucket, const struct yk_entry *entry)
 static bool
 may_be_cut(const struct verify *verify, const struct yk_chain_file *file)
 {
-    return !verify->datadir.same_boot && !verify->datadir.was_clean && !file->head.is_synced;
+    return !verify->datadir.same_boot && !verify->datadir.was_clean && !file->is_certain;
 }
 
 static void
@@ -301,6 +301,8 @@ check_journal(struct verify *verify)
             yk_chain_add(&chain, &file);
             pages_read(&pages, &reader);
             verify->n_files++;
+        } else {
+            yk_chain_skip(&chain, numbers[i]);
         }
         yk_file_unmap(&file.mapped);
     }
