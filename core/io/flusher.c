@@ -47,7 +47,6 @@ sync_current(struct yk_journal *journal, uint64_t number)
     if (journal->is_dirty && fdatasync(journal->fd) < 0) {
         journal_fail(journal, "sync", number);
     }
-    journal->figures.syncs += journal->is_dirty ? 1 : 0;
     journal->is_dirty = false;
     journal->synced_to = journal->written_to;
 }
@@ -174,6 +173,7 @@ lay_out(struct yk_journal *journal, struct round *round)
         journal->last = &journal->first;
     }
     journal->figures.batches += round->n;
+    journal->figures.rounds++;
     return has_switched;
 }
 
@@ -187,7 +187,8 @@ give_back(struct yk_journal *journal, const struct round *round, bool syncs)
     }
 }
 
-static void
+/* Returns how long the device took. */
+static uint64_t
 write_round(struct yk_journal *journal, const struct round *round)
 {
     uint64_t began_us = now_us(journal);
@@ -201,8 +202,7 @@ write_round(struct yk_journal *journal, const struct round *round)
         sync_current(journal, number);
         give_back(journal, round, true);
     }
-    journal->sync_us = round->has_disk ? now_us(journal) - began_us : 0;
-    journal->n_answered = round->n_entries;
+    return round->has_disk ? now_us(journal) - began_us : 0;
 }
 
 /* With the lock held: those who were just answered may write again. */
@@ -243,8 +243,10 @@ flusher_run(void *arg)
             pthread_cond_signal(&journal->has_tasks); /* another file is to be made ready */
         }
         pthread_mutex_unlock(&journal->lock);
-        write_round(journal, round);
+        uint64_t took_us = write_round(journal, round);
         pthread_mutex_lock(&journal->lock);
+        journal->sync_us = took_us;
+        journal->n_answered = round->n_entries;
     }
     pthread_mutex_unlock(&journal->lock);
     free(round);

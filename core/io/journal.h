@@ -80,9 +80,10 @@ void yk_journal_stop(struct yk_journal *journal);
 void yk_journal_drop_all(struct yk_journal *journal);
 
 struct yk_journal_figures {
-    uint64_t bytes, batches, syncs; /* written since the start */
-    uint64_t kept;                  /* bytes of files that a restart would read */
-    uint64_t snapshots;             /* written since the start */
+    uint64_t bytes, batches; /* written since the start */
+    uint64_t rounds;         /* each one write, and one wait for the device if need be */
+    uint64_t kept;           /* bytes of files that a restart would read */
+    uint64_t snapshots;      /* written since the start */
 };
 void yk_journal_ask(struct yk_journal *journal, struct yk_journal_figures *ret_figures);
 

@@ -51,7 +51,9 @@ struct yk_journal {
     bool is_running;
     pthread_t flusher, keeper;
     struct yk_bundle *first, **last; /* submitted */
-    uint32_t n_waiting;
+    uint32_t n_waiting;              /* entries of those */
+    uint64_t sync_us;                /* what the last round waited for the device */
+    uint32_t n_answered;             /* entries of the last round */
     struct yk_journal_figures figures;
 
     /* The flusher's own. */
@@ -60,8 +62,6 @@ struct yk_journal {
     uint64_t segment_start, written_to, synced_to; /* positions */
     uint8_t *staging;
     uint64_t staged, staging_size, staged_at; /* bytes, room, offset in the file */
-    uint64_t sync_us;                         /* what the last round took */
-    uint32_t n_answered;                      /* entries of the last round */
 
     /* The keeper's. */
     struct piece *pieces, **last_piece;

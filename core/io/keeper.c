@@ -104,7 +104,6 @@ press(struct yk_journal *journal)
 {
     uint64_t below = yk_log_pressure(&journal->log, size_max(journal));
     __atomic_store_n(&journal->room.checkpoint_below, below, __ATOMIC_RELEASE);
-    journal->figures.kept = yk_log_kept(&journal->log);
     return below > needed_from(journal);
 }
 
@@ -253,7 +252,6 @@ write_piece(struct yk_journal *journal, const struct piece *piece)
     if (result == YK_OK && is_last) {
         result = end_snapshot(journal, *at, fresh, path);
         *snapshot_size(journal, piece) = (*at)->size;
-        journal->figures.snapshots++;
     }
     if (result != YK_OK) {
         yk_log(journal->config.world, YK_LOG_WARNING, "journal", "no snapshot %s: %s", path,
@@ -282,8 +280,9 @@ write_pieces(struct yk_journal *journal)
         if ((piece->flags & YK_KEEP_GIVE_UP) == 0) {
             journal->config.kept(journal->config.arg, piece->lane, result);
         }
-        free(piece);
         pthread_mutex_lock(&journal->lock);
+        journal->figures.snapshots += result == YK_OK && (piece->flags & YK_KEEP_LAST) != 0 ? 1 : 0;
+        free(piece);
     }
 }
 

@@ -119,6 +119,7 @@ start(struct yk_daemon *daemon, char *error)
     }
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->start.node);
+        daemon->facts.journal = daemon->start.keep.journal;
         result = start_threads(daemon, error);
         __atomic_store_n(&daemon->facts.threads, daemon->start.threads, __ATOMIC_RELEASE);
     }

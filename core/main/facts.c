@@ -43,6 +43,20 @@ yk_facts_init(struct yk_facts *facts, const struct yk_config *config, const stru
 }
 
 static void
+tell_journal(struct yk_journal *journal, const struct teller *teller)
+{
+    struct yk_journal_figures figures;
+    yk_journal_ask(journal, &figures);
+    tell(teller, "journal_bytes", "%llu", (unsigned long long)figures.kept);
+    tell(teller, "journal_bytes_written", "%llu", (unsigned long long)figures.bytes);
+    tell(teller, "journal_batches", "%llu", (unsigned long long)figures.batches);
+    tell(teller, "journal_rounds", "%llu", (unsigned long long)figures.rounds);
+    tell(teller, "journal_snapshots", "%llu", (unsigned long long)figures.snapshots);
+    tell(teller, "journal_room", "%lld",
+         (long long)__atomic_load_n(&yk_journal_room(journal)->bytes, __ATOMIC_RELAXED));
+}
+
+static void
 tell_general(const struct yk_facts *facts, const struct teller *teller)
 {
     struct rusage usage;
@@ -62,6 +76,9 @@ tell_general(const struct yk_facts *facts, const struct teller *teller)
          (unsigned long long)(threads != NULL ? yk_threads_rejected(threads) : 0));
     tell(teller, "threads", "%u", facts->node->n_workers);
     tell(teller, "accepting_conns", "1");
+    if (facts->journal != NULL) {
+        tell_journal(facts->journal, teller);
+    }
 }
 
 static void

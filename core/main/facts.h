@@ -11,6 +11,7 @@ struct yk_facts {
     const struct yk_config *config;
     const struct yk_node *node;
     struct yk_threads *threads; /* set when they run; atomic */
+    struct yk_journal *journal; /* set before; NULL: no bucket has one */
     uint64_t start_ms;
 };
 
