@@ -23,6 +23,8 @@ struct file {
     uint64_t at[N_BATCHES];   /* offsets of its batches */
     uint64_t ends[N_BATCHES]; /* behind them, without what fills the block */
     uint32_t n;
+    uint32_t round;    /* batches of one write; 0: one */
+    uint64_t round_at; /* offset where the last one began */
 };
 
 static struct yk_bundle *
@@ -50,9 +52,13 @@ static void
 add_batch(struct file *file, struct yk_random *random)
 {
     struct yk_bundle *bundle = make_bundle(random, file->n * 100ull + 1);
+    if (file->round == 0 || file->n % file->round == 0) {
+        file->round_at = file->end;
+    }
     struct yk_batch batch = {.position = file->head.start + file->end,
                              .now_ms = 1000 + file->n,
                              .previous_end = file->n == 0 ? file->head.start : 0,
+                             .synced = file->head.start + file->round_at,
                              .n_entries = bundle->n_entries,
                              .size = bundle->size};
     memcpy(file->bytes + file->end, bundle->bytes, bundle->size);
@@ -282,6 +288,31 @@ test_bits(void)
     g_free(file.bytes);
 }
 
+/* A loss of power in the middle of a round may leave a later batch of it on the device without one
+ * before; never one of a later round. */
+static void
+test_rounds(void)
+{
+    for (uint32_t round = 1; round <= N_BATCHES; round++) {
+        struct yk_random random = {7};
+        struct yk_reader reader;
+        struct file file;
+        file_make(&file, 8, 1 << 20, 99, 0);
+        file.round = round;
+        while (file.n < N_BATCHES) {
+            add_batch(&file, &random);
+        }
+        for (uint32_t hit = 0; hit < N_BATCHES - 1; hit++) {
+            file.bytes[file.at[hit] + YK_BATCH_HEAD_SIZE] ^= 1;
+            g_assert_cmpuint(read_file(&file, file.size, &reader), ==, hit);
+            g_assert_cmpint(reader.ending, ==, YK_ENDING_DAMAGED);
+            g_assert_cmpint(reader.is_certain, ==, hit / round < (N_BATCHES - 1) / round);
+            file.bytes[file.at[hit] + YK_BATCH_HEAD_SIZE] ^= 1;
+        }
+        g_free(file.bytes);
+    }
+}
+
 /* The file was used before, with another salt, or at another position. */
 static void
 test_stale(void)
@@ -445,6 +476,7 @@ main(int argc, char **argv)
     g_test_add_func("/journal/bundle", test_bundle);
     g_test_add_func("/journal/cuts", test_cuts);
     g_test_add_func("/journal/bits", test_bits);
+    g_test_add_func("/journal/rounds", test_rounds);
     g_test_add_func("/journal/stale", test_stale);
     g_test_add_func("/journal/layout", test_layout);
     g_test_add_func("/journal/pressure", test_pressure);
