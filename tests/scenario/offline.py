@@ -113,7 +113,7 @@ def journal_of_a_running_node():
     matches(out, r'^    put .* key "a\\x00\\"\\xff": value of 3 bytes, "bin"$')
     matches(out, r'^    delete default slot \d+ version \S+ key "plain"$')
     matches(out, r"^    flush default slot \d+ version \S+$")
-    matches(out, r"^    flush-at default slot \d+ due 20")
+    matches(out, r"^    flush-at default slot \d+ version \S+ due 20")
     matches(out, r"^  clean at byte \d+: .* 3 put, 1 delete, 1024 flush, 4 flush-at$")
     assert "hello" not in tool("journal", node.data)[0], "a value that was not asked for"
     things = objects(tool("journal", "--json", "--key", "plain", "--bucket", "default", node.data)[0])

@@ -73,10 +73,13 @@ count_lost(struct loss *loss, const char *path, bool behind_only)
 static enum exit_code
 look_at_log(struct loss *loss)
 {
-    uint32_t n = 0;
+    uint32_t n = UINT32_MAX; /* stays so where the folder cannot be read */
     struct yk_chain chain = {.id = loss->id};
     bool is_found = false;
     g_autofree uint64_t *numbers = yk_segments_list(loss->folder, &n, loss->error);
+    if (numbers == NULL && n > 0) {
+        return refuse("%s", loss->error);
+    }
     for (uint32_t i = 0; numbers != NULL && i < n; i++) {
         char path[YK_SEGMENT_PATH_SIZE];
         struct yk_chain_file file;

@@ -415,7 +415,7 @@ print_folder(struct job *job, const char *path)
     g_autofree char *inner = g_build_filename(path, "journal", NULL);
     const char *folder = g_file_test(inner, G_FILE_TEST_IS_DIR) ? inner : path;
     struct yk_chain chain = {.id = NULL};
-    uint32_t n = 0;
+    uint32_t n = UINT32_MAX; /* stays so where the folder cannot be read */
     enum exit_code code = EXIT_DONE;
     g_autofree uint64_t *numbers = yk_segments_list(folder, &n, error);
     if (numbers == NULL && n > 0) {

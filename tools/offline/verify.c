@@ -272,7 +272,7 @@ static void
 check_journal(struct verify *verify)
 {
     char error[YK_ERROR_SIZE];
-    uint32_t n = 0;
+    uint32_t n = UINT32_MAX; /* stays so where the folder cannot be read */
     struct yk_chain chain = {.id = verify->id};
     g_autofree char *folder = g_build_filename(verify->datadir.path, "journal", NULL);
     if (!g_file_test(folder, G_FILE_TEST_IS_DIR)) {
