@@ -44,6 +44,8 @@ find_ending(struct yk_reader *reader, enum yk_err result)
 {
     struct yk_batch batch;
     uint64_t align = reader->head.align;
+    reader->damage_end = 0; /* who went on behind damage may meet more of it */
+    reader->is_certain = false;
     for (uint64_t at = reader->offset + align; at + YK_BATCH_HEAD_SIZE <= reader->bytes.size;
          at += align) {
         if (decode_at(reader, at, &batch) == YK_OK) {

@@ -201,6 +201,18 @@ def journal_damaged():
     node.stop()
 
 
+def journal_damaged_twice():
+    """What stands behind the first damage is still read, up to the next."""
+    node = killed()
+    holes = [batches_of(node.data)[i] for i in (20, 40)]
+    for path, offset, size, _ in holes:
+        flip(path, offset + size - 1)
+    things = objects(tool("journal", "--json", node.data, expect=1)[0])
+    equal([thing["from"] for thing in things if thing["kind"] == "damage"], [offset for _, offset, _, _ in holes], "damage")
+    equal(len([thing for thing in things if thing["kind"] == "put"]), 58, "entries that can be read")
+    matches(tool("journal", "--accept-loss", path, expect=2)[0], "38 batches with 38 entries could still be read")
+
+
 def journal_of_several_files():
     """Later files are set aside too; a file that is missing, or a head that is gone, has the same way out."""
     for how in ("middle", "head", "missing"):
@@ -583,7 +595,7 @@ def damaged(engine):
     return run
 
 
-yakumo.run(journal_of_a_running_node, journal_while_it_is_written, journal_that_is_none, journal_torn, journal_damaged,
+yakumo.run(journal_of_a_running_node, journal_while_it_is_written, journal_that_is_none, journal_torn, journal_damaged, journal_damaged_twice,
            journal_of_several_files, snapshot_damaged, lock_held, verify_healthy, *(damaged(engine) for engine in FILES),
            verify_folders, *(carry(engine) for engine in ENGINES), load_into_what_was_flushed, merge, durability_memory,
            streams_that_are_refused)
