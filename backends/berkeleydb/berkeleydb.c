@@ -1,9 +1,10 @@
 /* Backend "berkeleydb": a transactional B-tree with its own log for each lane, by Berkeley DB.
  *
  * Each apply is one transaction, written to the log: with durability os it has reached the system
- * when apply returns (DB_TXN_WRITE_NOSYNC; plain NOSYNC would lose it with the process), and sync
- * flushes the log to the device. Recovery runs at every open, from the last checkpoint on;
- * checkpoints are taken as the log grows, and old log files removed.
+ * when apply returns (DB_TXN_WRITE_NOSYNC; plain NOSYNC would lose it with the process). With disk
+ * it waits for the device: the environment could not always be opened again after a loss of power
+ * that hit a log of which much was not there yet. Recovery runs at every open, from the last
+ * checkpoint on; checkpoints are taken as the log grows, and old log files removed.
  *
  * The library cannot go on after a write failed for lack of space: it wants recovery, which may
  * need more space still. So writes are refused while less is free than all lanes together might
@@ -266,7 +267,7 @@ get_ready(struct berkeleydb *self)
 static enum yk_err
 berkeleydb_open(void *arg, const struct yk_backend_place *place)
 {
-    static const uint32_t flags[] = {DB_TXN_NOSYNC, DB_TXN_WRITE_NOSYNC, DB_TXN_WRITE_NOSYNC};
+    static const uint32_t flags[] = {DB_TXN_NOSYNC, DB_TXN_WRITE_NOSYNC, DB_TXN_SYNC};
     struct berkeleydb *self = arg;
     self->folder = place->folder;
     self->cache_of_lane = share_of(self->cache_size, place->n_lanes);
@@ -611,8 +612,8 @@ YK_PLUGIN(berkeleydb) = {
     .summary = "ordered records in transactional B-trees, by Berkeley DB",
     .details =
         "An environment for each lane: a B-tree in records.db, and its log. Survives kill -9, and "
-        "with durability os and disk the loss of power: each batch of writes is one transaction, "
-        "and recovery runs at every start.\n\n"
+        "with durability = disk the loss of power: each batch of writes is one transaction, which "
+        "then waits for the device, and recovery runs at every start.\n\n"
         "Reads of a lane wait while a write of it is on its way to the device.\n\n"
         "Pages carry checksums; a damaged one is an error for the records on it. A page of zeros "
         "passes for one that was never written, and may send a search in circles: the lane then "

@@ -373,6 +373,9 @@ lane_answer_committed(struct yk_lane *lane, struct yk_op *op)
     if (!lane_find_committed(lane, op, &record)) {
         return false;
     }
+    if ((op->request.flags & YK_REQUEST_HINT) != 0) {
+        (void)lane_recalls(lane, op);
+    }
     if (record == NULL) {
         end_get(lane, op, YK_ENOTFOUND, yk_slice_of(NULL, 0), NULL);
     } else if (is_too_much(op, record->size)) {

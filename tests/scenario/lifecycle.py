@@ -285,7 +285,7 @@ def systemd_is_told_nothing_by_a_start_that_fails():
         path = yakumo.temporary("notify")
         notified.bind(path)
         notified.setblocking(False)
-        node = Node(extra={"NOTIFY_SOCKET": path}, options=["bucket.default.durability=disk"], start=False)
+        node = Node(extra={"NOTIFY_SOCKET": path}, options=["bucket.default.memory_max=1K"], start=False)
         node.spawn()
         node.stop(None, expect=1)
         try:

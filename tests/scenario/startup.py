@@ -199,8 +199,8 @@ BAD_CONFIGS = [
     ("a key before any section", "lanes = 16\n", 1, "section"),
     ("no key, no section", "[node a]\nwhat\n", 2, "what"),
     ("copies", f"[bucket default]\n{MEMORY}copies = 3\n", 3, "cluster"),
-    ("durability os", "[bucket default]\ndurability = os\n", 1, "keeps nothing over a restart"),
-    ("no durability", "[bucket default]\nbackend = memory\n", 1, "set durability = memory"),
+    ("a bucket's name that is taken", f"[bucket journal]\n{MEMORY}", 1, "choose another"),
+    ("too little journal", "[node a]\njournal_size = 1M\n", 2, "write 8M to 1T"),
     ("a remote address", f"{SMALL}".replace("127.0.0.1:0", "0.0.0.0:11211"), 4, "allow_remote"),
     ("no address", f"{SMALL}".replace("127.0.0.1:0", "here"), 4, "here"),
     ("a plugin's option", "[filter delay]\nget = soon\n" + SMALL.replace(

@@ -179,7 +179,7 @@ static const struct error_case error_cases[] = {
      "t.conf:4: unknown key 'worker' in [node a]; did you mean 'workers'?"},
     {{GOOD "[node a]\nx=1\n"},
      "t.conf:4: unknown key 'x' in [node a]; known: roles, address, data, zone, weight, workers, "
-     "lanes, executors, io, max_connections, log_level"},
+     "lanes, executors, io, journal_size, max_connections, log_level"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nlistn = x\n"},
      "t.conf:5: unknown key 'listn' in [frontend memcached]; did you mean 'listen'?"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\ngreting = x\n"},
@@ -716,6 +716,7 @@ static const char full_dump[] = "[cluster]\n"
                                 "lanes = 256\n"
                                 "executors = 64\n"
                                 "io = epoll\n"
+                                "journal_size = 256M\n"
                                 "max_connections = 7\n"
                                 "log_level = debug\n"
                                 "\n"

@@ -344,7 +344,9 @@ make_files(struct place *place, bool has_os)
     place_make(place, has_os, !has_os);
     place_open(place);
     place_start(place);
-    put_some(place, 1, 250, 60000);
+    for (uint64_t number = 1; number <= 250; number++) { /* each a round of its own */
+        put_some(place, number, number, 60000);
+    }
     place_close(place);
     g_assert_cmpuint(n_files(place, ".log"), >=, 4);
 }
