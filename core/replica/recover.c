@@ -181,6 +181,9 @@ replay_journal(struct yk_lane *lane, const struct yk_entry *entry, uint64_t posi
     if (entry->kind == YK_ENTRY_FLUSH_AT && entry->value.size != 8) {
         return YK_ECORRUPT;
     }
+    if (entry->kind == YK_ENTRY_CUT || entry->kind == YK_ENTRY_PAGE) {
+        return YK_EUNSUPPORTED; /* nobody writes these here yet */
+    }
     if (entry->version <= lane_slot(lane, entry->slot)->position) {
         return YK_OK; /* before the checkpoint */
     }
