@@ -16,6 +16,7 @@ struct part {
     const struct yk_recovery *recovery;
     uint32_t worker;
     struct yk_lane *lane; /* whose snapshot is being loaded */
+    bool only_pages;      /* of it: the engine has the records */
     enum yk_err result;
     uint64_t n_records;
     char error[YK_ERROR_SIZE];
@@ -63,6 +64,9 @@ take_snapshot_entry(void *arg, const char *bucket, const struct yk_entry *entry,
     struct part *part = arg;
     (void)bucket;
     (void)now_ms;
+    if (part->only_pages && entry->kind != YK_ENTRY_PAGE) {
+        return YK_OK;
+    }
     return yk_lane_replay(part->lane, entry, position, 0);
 }
 
@@ -109,7 +113,8 @@ begin_lane(struct part *part, struct yk_lane *lane)
         return failed(part, lane, "read what the engine says of itself", result);
     }
     bool is_empty = yk_lane_is_volatile(lane) || part->recovery->is_wiped[yk_lane_bucket(lane)];
-    return is_empty ? load_snapshot(part, lane) : YK_OK;
+    part->only_pages = !is_empty;
+    return yk_lane_needs_snapshots(lane) ? load_snapshot(part, lane) : YK_OK;
 }
 
 /* The journal */

@@ -175,6 +175,7 @@ def lose_power_and_start_again():
         except AssertionError as error:
             raise AssertionError(f"round {i + 1}: {error}") from error
     rig.progress("")
+    held.environment["YK_BOOT_ID"] = f"{chance.getrandbits(128):032x}"
     held.start()
     held.traffic.close()
     held.node.stop()

@@ -97,6 +97,22 @@ def check_flush(engine):
     node.stop()
 
 
+def check_flush_behind_checkpoint(engine):
+    """The journal that held the flush is gone, the flushed records are not swept yet: they stay away."""
+    node = Node(config=config(engine, "disk"), options=["node.journal_size=8M"])
+    client = open_client(node)
+    values = {b"old%d" % i: b"v" * 50 for i in range(10000)}
+    set_all(client, values)
+    equal(client.ask(b"flush_all"), b"OK", "flush_all")
+    for _ in range(40):
+        set_all(client, {b"new%d" % i: b"w" * 100000 for i in range(10)})
+    client = restart(node, node.kill)
+    equal([key for key in values if client.get(key) is not None][:3], [], "flushed keys")
+    equal(client.get(b"new9"), b"w" * 100000, "a key stored after the flush")
+    client.close()
+    node.stop()
+
+
 def check_hints(engine):
     """The core remembers reads for engines that do not."""
     node = Node(config=config(engine))
@@ -397,7 +413,7 @@ def case(check, engine, *more):
     return run
 
 
-CHECKS = (check_restart, check_flush, check_hints, check_full, check_unusable, check_read_only, check_damaged, check_flipped,
+CHECKS = (check_restart, check_flush, check_flush_behind_checkpoint, check_hints, check_full, check_unusable, check_read_only, check_damaged, check_flipped,
           disk_is_disk)
 yakumo.run(*(case(check, engine) for engine in ENGINES for check in CHECKS),
            case(torn_log, "tokyocabinet"), *(case(check_crashes, engine, durability) for engine in ENGINES for durability in ("os", "disk")))
