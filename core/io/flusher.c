@@ -108,16 +108,29 @@ stage_room(struct yk_journal *journal, uint64_t size, uint64_t number)
     }
 }
 
+/* Rounds: the bundles of one are as few batches as they fit into, since each begins a block. */
+
+struct plan {
+    struct yk_log_place place;
+    uint32_t first, n; /* bundles */
+    uint32_t size, n_entries;
+    uint64_t reserved; /* what its bundles had set aside */
+};
+
+struct round {
+    struct yk_bundle *bundles[ROUND_MAX];
+    bool syncs[ROUND_MAX]; /* of bundles: one that was given back may be anything by now */
+    struct plan plans[ROUND_MAX];
+    uint32_t n, n_plans, n_entries;
+    bool has_disk;
+};
+
 static void
-stage_bundle(struct yk_journal *journal, struct yk_bundle *bundle, const struct yk_log_place *place)
+stage_plan(struct yk_journal *journal, const struct round *round, const struct plan *plan)
 {
-    uint64_t padded = yk_round_up(bundle->size, journal->head.align);
+    const struct yk_log_place *place = &plan->place;
+    uint64_t padded = yk_round_up(plan->size, journal->head.align);
     uint64_t number = place->segment.number;
-    struct yk_batch batch = {.position = place->position,
-                             .now_ms = journal->config.world->now_ms(journal->config.world->arg),
-                             .previous_end = place->previous_end,
-                             .n_entries = bundle->n_entries,
-                             .size = bundle->size};
     if (place->is_first) {
         write_staged(journal, number - 1);
         open_segment(journal, number);
@@ -127,52 +140,73 @@ stage_bundle(struct yk_journal *journal, struct yk_bundle *bundle, const struct 
     if (journal->staged == 0) {
         journal->staged_at = place->position - place->segment.start;
     }
-    batch.synced = journal->synced_to;
-    uint8_t *to = journal->staging + journal->staged;
-    memcpy(to, bundle->bytes, bundle->size);
-    memset(to + bundle->size, 0, padded - bundle->size);
-    yk_batch_seal(to, &batch, journal->salts[number % SALTS]);
+    struct yk_batch batch = {.position = place->position,
+                             .now_ms = journal->config.world->now_ms(journal->config.world->arg),
+                             .previous_end = place->previous_end,
+                             .synced = journal->synced_to,
+                             .n_entries = plan->n_entries,
+                             .size = plan->size};
+    uint8_t *start = journal->staging + journal->staged, *to = start + YK_BATCH_HEAD_SIZE;
+    for (uint32_t i = plan->first; i < plan->first + plan->n; i++) {
+        struct yk_bundle *bundle = round->bundles[i];
+        memcpy(to, bundle->bytes + YK_BATCH_HEAD_SIZE, bundle->size - YK_BATCH_HEAD_SIZE);
+        to += bundle->size - YK_BATCH_HEAD_SIZE;
+        bundle->position = place->position;
+    }
+    memset(to, 0, padded - plan->size);
+    yk_batch_seal(start, &batch, journal->salts[number % SALTS]);
     journal->staged += padded;
-    bundle->position = place->position;
 }
 
-/* Rounds */
+static void
+take_bundle(struct yk_journal *journal, struct round *round, struct plan *plan)
+{
+    struct yk_bundle *bundle = journal->first;
+    journal->first = bundle->next;
+    journal->n_waiting -= bundle->n_entries;
+    plan->reserved += bundle->reserved;
+    plan->size += bundle->size - YK_BATCH_HEAD_SIZE;
+    plan->n_entries += bundle->n_entries;
+    plan->n++;
+    round->syncs[round->n] = bundle->syncs;
+    round->bundles[round->n++] = bundle;
+    round->n_entries += bundle->n_entries;
+    round->has_disk = round->has_disk || bundle->syncs;
+}
 
-struct round {
-    struct yk_bundle *bundles[ROUND_MAX];
-    struct yk_log_place places[ROUND_MAX];
-    bool syncs[ROUND_MAX]; /* of bundles: one that was given back may be anything by now */
-    uint32_t n, n_entries;
-    bool has_disk;
-};
+/* With the lock held. What its bundles had set aside becomes what the batch takes. */
+static bool
+plan_batch(struct yk_journal *journal, struct round *round)
+{
+    uint64_t size_max = journal->log.config.waste_max - YK_JOURNAL_ALIGN_DISK;
+    struct plan *plan = &round->plans[round->n_plans++];
+    *plan = (struct plan){.first = round->n, .size = YK_BATCH_HEAD_SIZE};
+    do {
+        take_bundle(journal, round, plan);
+    } while (journal->first != NULL && round->n < ROUND_MAX &&
+             plan->size + journal->first->size - YK_BATCH_HEAD_SIZE <= size_max);
+    enum yk_err result = yk_log_place(&journal->log, plan->size, &plan->place);
+    YK_ASSERT(result == YK_OK); /* its room was taken before it was accepted */
+    uint64_t padded = yk_round_up(plan->size, journal->head.align);
+    yk_journal_give(&journal->room, (int64_t)(plan->reserved - padded) - plan->place.room);
+    journal->figures.bytes += padded;
+    return plan->place.is_first;
+}
 
 /* With the lock held. */
 static bool
 lay_out(struct yk_journal *journal, struct round *round)
 {
-    round->n = round->n_entries = 0;
+    round->n = round->n_plans = round->n_entries = 0;
     round->has_disk = false;
     bool has_switched = false;
     while (journal->first != NULL && round->n < ROUND_MAX) {
-        struct yk_bundle *bundle = journal->first;
-        struct yk_log_place *place = &round->places[round->n];
-        enum yk_err result = yk_log_place(&journal->log, bundle->size, place);
-        YK_ASSERT(result == YK_OK); /* its room was taken before it was accepted */
-        int64_t used = (int64_t)yk_round_up(bundle->size, journal->head.align) + place->room;
-        yk_journal_give(&journal->room, (int64_t)bundle->reserved - used);
-        journal->first = bundle->next;
-        journal->n_waiting -= bundle->n_entries;
-        journal->figures.bytes += yk_round_up(bundle->size, journal->head.align);
-        round->syncs[round->n] = bundle->syncs;
-        round->bundles[round->n++] = bundle;
-        round->n_entries += bundle->n_entries;
-        round->has_disk = round->has_disk || bundle->syncs;
-        has_switched = has_switched || place->is_first;
+        has_switched = plan_batch(journal, round) || has_switched;
     }
     if (journal->first == NULL) {
         journal->last = &journal->first;
     }
-    journal->figures.batches += round->n;
+    journal->figures.batches += round->n_plans;
     journal->figures.rounds++;
     return has_switched;
 }
@@ -192,9 +226,9 @@ static uint64_t
 write_round(struct yk_journal *journal, const struct round *round)
 {
     uint64_t began_us = now_us(journal);
-    uint64_t number = round->places[round->n - 1].segment.number;
-    for (uint32_t i = 0; i < round->n; i++) {
-        stage_bundle(journal, round->bundles[i], &round->places[i]);
+    uint64_t number = round->plans[round->n_plans - 1].place.segment.number;
+    for (uint32_t i = 0; i < round->n_plans; i++) {
+        stage_plan(journal, round, &round->plans[i]);
     }
     write_staged(journal, number);
     give_back(journal, round, false);
