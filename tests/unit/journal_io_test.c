@@ -303,6 +303,15 @@ put_some(struct place *place, uint64_t from, uint64_t to, uint32_t size)
     wait_done(place, n_before + to - from + 1);
 }
 
+/* Likewise, each a round of its own. */
+static void
+put_each(struct place *place, uint64_t from, uint64_t to, uint32_t size)
+{
+    for (uint64_t number = from; number <= to; number++) {
+        put_some(place, number, number, size);
+    }
+}
+
 /* What is not needed is dropped, its files are used again, and what they held is never read. */
 static void
 test_reuse(gconstpointer arg)
@@ -344,9 +353,7 @@ make_files(struct place *place, bool has_os)
     place_make(place, has_os, !has_os);
     place_open(place);
     place_start(place);
-    for (uint64_t number = 1; number <= 250; number++) { /* each a round of its own */
-        put_some(place, number, number, 60000);
-    }
+    put_each(place, 1, 250, 60000);
     place_close(place);
     g_assert_cmpuint(n_files(place, ".log"), >=, 4);
 }
@@ -492,7 +499,7 @@ test_torn(void)
     place_make(&place, false, true);
     place_open(&place);
     place_start(&place);
-    put_some(&place, 1, 3, 5000);
+    put_each(&place, 1, 3, 5000);
     place_close(&place);
     change(&place, 1, YK_JOURNAL_HEAD_SIZE + 2 * 8192 + 100, 1); /* in the third */
     place_open(&place);
