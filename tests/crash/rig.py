@@ -26,9 +26,10 @@ KINDS = (
 
 # Engines, and which files of theirs may send them anywhere when they are not what was written, as in
 # tests/kit/shipped.py: LMDB checks no page (SIGBUS, or worse), Berkeley DB may search a page of zeros without end.
-# Tokyo Cabinet follows any place that its table names, and puts back whatever its log of old bytes holds (SIGBUS).
+# Tokyo Cabinet follows any place that its table names, in a circle too, and puts back whatever its log of old bytes
+# holds (SIGBUS, or a search without end).
 MAY_CRASH_ON_DAMAGE = {"lmdb": r"\.mdb$", "tokyocabinet": r"\.(tch|wal)$"}
-MAY_HANG_ON_DAMAGE = {"berkeleydb": r"\.db$"}
+MAY_HANG_ON_DAMAGE = {"berkeleydb": r"\.db$", "tokyocabinet": r"\.(tch|wal)$"}
 
 # Keys of the node's section that make checkpoints of its journal frequent: "journal_size = 1M" and the like.
 NODE_KEYS = "journal_size = 8M\n"
