@@ -25,6 +25,8 @@ propose_whole(struct yk_bucket_register *bucket, const struct yk_alone *alone,
               enum yk_proposal_kind kind, char *error)
 {
     struct yk_proposal proposal = proposal_of(alone, kind);
+    uint32_t node = yk_bucket_register_find(bucket, alone->node);
+    proposal.replaces = node < bucket->n_nodes ? bucket->nodes[node].nonce : 0;
     enum yk_refusal refusal = yk_manager_judge(bucket, &proposal);
     if (refusal != YK_REFUSAL_NONE) {
         snprintf(error, YK_ERROR_SIZE, "%s: %s",

@@ -6,6 +6,7 @@
 #include <glib.h>
 
 #include "core/base/assert.h"
+#include "core/manager/slot_rules.h"
 
 const char *
 yk_refusal_text(enum yk_refusal refusal)
@@ -21,7 +22,9 @@ yk_refusal_text(enum yk_refusal refusal)
 
 /* The whole register */
 
-/* A node registers its new nonce before it acknowledges or proposes anything in the bucket. */
+/* ★ Every rule is judged from the one register that it writes: so a node registers its new nonce
+ * here before it acknowledges or proposes anything in the bucket. ★ It names the nonce that it
+ * replaces, so that what an earlier start sent, and what comes late, never undoes a later one. */
 static enum yk_refusal
 register_node(struct yk_bucket_register *bucket, const struct yk_proposal *proposal)
 {
@@ -34,6 +37,10 @@ register_node(struct yk_bucket_register *bucket, const struct yk_proposal *propo
     }
     if (index == YK_NODES_MAX) {
         return YK_REFUSAL_TOO_MANY_NODES;
+    }
+    uint64_t present = index < bucket->n_nodes ? node->nonce : 0;
+    if (present != proposal->nonce && present != proposal->replaces) {
+        return YK_REFUSAL_OLD_NONCE;
     }
     if (index < bucket->n_nodes && node->n_lanes != proposal->n_lanes) {
         return YK_REFUSAL_OTHER_LANES;
@@ -53,46 +60,6 @@ register_node(struct yk_bucket_register *bucket, const struct yk_proposal *propo
     memcpy(node->incarnations, proposal->incarnations,
            proposal->n_lanes * sizeof(*proposal->incarnations));
     return YK_REFUSAL_NONE;
-}
-
-/* Every one of them is registered with a newer incarnation than it had here: it has forgotten. */
-static bool
-all_forgot(const struct yk_bucket_register *bucket, uint32_t slot, const struct yk_member *members,
-           uint32_t n)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        const struct yk_register_node *node = &bucket->nodes[members[i].node];
-        if (yk_register_incarnation(node, slot) <= members[i].incarnation) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-is_forgotten(const struct yk_bucket_register *bucket, uint32_t index)
-{
-    const struct yk_slot_record *slot = &bucket->slots[index];
-    return all_forgot(bucket, index, slot->members, slot->n_members) &&
-           all_forgot(bucket, index, slot->eligible, slot->n_eligible);
-}
-
-static bool
-is_alone(const struct yk_slot_record *slot, uint32_t node)
-{
-    return slot->n_members == 1 && slot->n_eligible == 0 && slot->members[0].node == node;
-}
-
-/* A slot whose only member is that node. */
-static struct yk_slot_record
-slot_of_one(const struct yk_bucket_register *bucket, uint32_t slot, uint32_t node, uint32_t epoch)
-{
-    return (struct yk_slot_record){
-        .epoch = epoch,
-        .primary = node,
-        .nonce = bucket->nodes[node].nonce,
-        .n_members = 1,
-        .members = {{node, yk_register_incarnation(&bucket->nodes[node], slot)}}};
 }
 
 static bool
@@ -116,12 +83,15 @@ reshape(struct yk_bucket_register *bucket, const struct yk_bucket_description *n
     if (bucket->description.durability != YK_DURABILITY_MEMORY) {
         return YK_REFUSAL_KEEPS;
     }
+    if (node == YK_NODES_MAX) {
+        return YK_REFUSAL_NOT_ALONE;
+    }
     for (uint32_t i = 0; i < bucket->description.slots; i++) {
         const struct yk_slot_record *slot = &bucket->slots[i];
-        if (slot->epoch > 0 && !is_alone(slot, node)) {
+        if (slot->epoch > 0 && !yk_slot_is_alone(slot, node)) {
             return YK_REFUSAL_NOT_ALONE;
         }
-        if (!is_forgotten(bucket, i)) {
+        if (!yk_slot_is_forgotten(bucket, i)) {
             return YK_REFUSAL_NOT_LOST;
         }
         epoch = MAX(epoch, slot->epoch);
@@ -137,7 +107,7 @@ reshape(struct yk_bucket_register *bucket, const struct yk_bucket_description *n
     memcpy(fresh.nodes, bucket->nodes, bucket->n_nodes * sizeof(*bucket->nodes));
     fresh.n_nodes = bucket->n_nodes;
     for (uint32_t i = 0; i < next->slots; i++) {
-        fresh.slots[i] = slot_of_one(&fresh, i, node, epoch + 1);
+        fresh.slots[i] = yk_slot_of_one(&fresh, i, node, epoch + 1);
     }
     yk_bucket_register_done(bucket);
     *bucket = fresh;
@@ -156,7 +126,12 @@ raise_epochs(struct yk_bucket_register *bucket, bool empties_eligible)
     for (uint32_t i = 0; i < bucket->description.slots; i++) {
         struct yk_slot_record *slot = &bucket->slots[i];
         slot->epoch += slot->epoch > 0;
-        slot->n_eligible = empties_eligible ? 0 : slot->n_eligible;
+        /* From here on fewer members commit, of which an eligible one knows nothing. Where every
+         * member has forgotten the slot none of them can, and an eligible one is all that is left.
+         */
+        if (empties_eligible && !yk_slot_is_lost(bucket, i)) {
+            slot->n_eligible = 0;
+        }
     }
     return YK_REFUSAL_NONE;
 }
@@ -189,153 +164,47 @@ describe(struct yk_bucket_register *bucket, const struct yk_bucket_description *
 
 /* Slots */
 
-/* A slot's rule: bucket, the slot that is meant, the proposer's index. */
-typedef enum yk_refusal (*slot_rule_fn)(struct yk_bucket_register *bucket,
-                                        const struct yk_slot_proposal *proposal, uint32_t node);
-
+/* The proposer's index; YK_NODES_MAX: a manager proposes. */
 static enum yk_refusal
-create(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposal, uint32_t node)
+find_proposer(const struct yk_bucket_register *bucket, const struct yk_proposal *proposal,
+              uint32_t *ret_node)
 {
-    struct yk_slot_record *slot = &bucket->slots[proposal->slot];
-    if (slot->epoch > 0) {
-        return YK_REFUSAL_CREATED;
+    if (proposal->node == NULL) {
+        *ret_node = YK_NODES_MAX;
+        return proposal->kind == YK_PROPOSE_DESCRIBE || yk_slot_rule_is_open(proposal->kind)
+                   ? YK_REFUSAL_NONE
+                   : YK_REFUSAL_UNKNOWN_NODE;
     }
-    if (proposal->epoch == 0 || proposal->epoch > YK_EPOCH_MAX) {
-        return YK_REFUSAL_BAD_EPOCH;
+    *ret_node = yk_bucket_register_find(bucket, proposal->node);
+    if (*ret_node == bucket->n_nodes) {
+        return YK_REFUSAL_UNKNOWN_NODE;
     }
-    *slot = slot_of_one(bucket, proposal->slot, node, proposal->epoch);
+    /* R3 ★, and so for every kind: with the nonce last registered. A PROMOTE that was held up while
+     * its node started again would else be granted after that node has acknowledged anew. */
+    if (proposal->nonce != bucket->nodes[*ret_node].nonce) {
+        return YK_REFUSAL_OLD_NONCE;
+    }
     return YK_REFUSAL_NONE;
 }
-
-/* R1: what changes a slot names its epoch, and makes it the next one, or a greater one: a restore
- * begins above all that it restores. */
-static enum yk_refusal
-check_epoch(const struct yk_slot_record *slot, const struct yk_slot_proposal *proposal)
-{
-    return slot->epoch == 0                 ? YK_REFUSAL_NOT_CREATED
-           : slot->epoch != proposal->epoch ? YK_REFUSAL_OTHER_EPOCH
-           : slot->epoch == YK_EPOCH_MAX || proposal->epoch_min > YK_EPOCH_MAX
-               ? YK_REFUSAL_NO_EPOCH_LEFT
-               : YK_REFUSAL_NONE;
-}
-
-/* The node among the members, or NULL. */
-static struct yk_member *
-member_find(struct yk_slot_record *slot, uint32_t node)
-{
-    for (uint32_t i = 0; i < slot->n_members; i++) {
-        if (slot->members[i].node == node) {
-            return &slot->members[i];
-        }
-    }
-    return NULL;
-}
-
-static void
-take_epoch(const struct yk_bucket_register *bucket, struct yk_slot_record *slot, uint32_t primary,
-           uint32_t epoch_min)
-{
-    slot->epoch = MAX(slot->epoch + 1, epoch_min);
-    slot->primary = primary;
-    slot->nonce = bucket->nodes[primary].nonce;
-}
-
-static enum yk_refusal
-bump(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposal, uint32_t node)
-{
-    struct yk_slot_record *slot = &bucket->slots[proposal->slot];
-    enum yk_refusal refusal = check_epoch(slot, proposal);
-    if (refusal != YK_REFUSAL_NONE) {
-        return refusal;
-    }
-    if (slot->primary != node) {
-        return YK_REFUSAL_NOT_PRIMARY;
-    }
-    if (member_find(slot, node)->incarnation !=
-        yk_register_incarnation(&bucket->nodes[node], proposal->slot)) {
-        return YK_REFUSAL_LOST;
-    }
-    take_epoch(bucket, slot, node, proposal->epoch_min);
-    return YK_REFUSAL_NONE;
-}
-
-static enum yk_refusal
-reinit(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposal, uint32_t node)
-{
-    struct yk_slot_record *slot = &bucket->slots[proposal->slot];
-    enum yk_refusal refusal = check_epoch(slot, proposal);
-    if (refusal != YK_REFUSAL_NONE) {
-        return refusal;
-    }
-    if (bucket->description.durability != YK_DURABILITY_MEMORY) {
-        return YK_REFUSAL_KEEPS;
-    }
-    if (member_find(slot, node) == NULL) {
-        return YK_REFUSAL_NOT_MEMBER;
-    }
-    if (!is_forgotten(bucket, proposal->slot)) {
-        return YK_REFUSAL_NOT_LOST;
-    }
-    for (uint32_t i = 0; i < slot->n_members; i++) {
-        struct yk_member *member = &slot->members[i];
-        member->incarnation = yk_register_incarnation(&bucket->nodes[member->node], proposal->slot);
-    }
-    slot->n_eligible = 0;
-    take_epoch(bucket, slot, node, proposal->epoch_min);
-    return YK_REFUSAL_NONE;
-}
-
-static enum yk_refusal
-accept_loss(struct yk_bucket_register *bucket, const struct yk_slot_proposal *proposal,
-            uint32_t node)
-{
-    struct yk_slot_record *slot = &bucket->slots[proposal->slot];
-    enum yk_refusal refusal = check_epoch(slot, proposal);
-    if (refusal != YK_REFUSAL_NONE) {
-        return refusal;
-    }
-    if (!is_alone(slot, node)) {
-        return YK_REFUSAL_NOT_ALONE;
-    }
-    uint32_t present = yk_register_incarnation(&bucket->nodes[node], proposal->slot);
-    if (slot->members[0].incarnation != proposal->dead || proposal->dead == present) {
-        return YK_REFUSAL_NOT_LOST;
-    }
-    slot->members[0].incarnation = present;
-    slot->is_lossy = true;
-    take_epoch(bucket, slot, node, proposal->epoch_min);
-    return YK_REFUSAL_NONE;
-}
-
-static const slot_rule_fn slot_rules[] = {
-    [YK_PROPOSE_CREATE] = create,
-    [YK_PROPOSE_BUMP] = bump,
-    [YK_PROPOSE_REINIT] = reinit,
-    [YK_PROPOSE_ACCEPT_LOSS] = accept_loss,
-};
 
 enum yk_refusal
 yk_manager_judge(struct yk_bucket_register *bucket, struct yk_proposal *proposal)
 {
+    uint32_t node;
+    YK_ASSERT(proposal->kind < YK_PROPOSE_KINDS);
     if (proposal->kind == YK_PROPOSE_REGISTER) {
         return register_node(bucket, proposal);
     }
-    uint32_t node = yk_bucket_register_find(bucket, proposal->node);
-    if (node == bucket->n_nodes) {
-        return YK_REFUSAL_UNKNOWN_NODE;
-    }
-    if (proposal->nonce != bucket->nodes[node].nonce) {
-        return YK_REFUSAL_OLD_NONCE;
+    enum yk_refusal refusal = find_proposer(bucket, proposal, &node);
+    if (refusal != YK_REFUSAL_NONE) {
+        return refusal;
     }
     if (proposal->kind == YK_PROPOSE_DESCRIBE) {
         return describe(bucket, proposal->description, node);
     }
-    YK_ASSERT((size_t)proposal->kind < G_N_ELEMENTS(slot_rules));
     for (uint32_t i = 0; i < proposal->n_slots; i++) {
         struct yk_slot_proposal *slot = &proposal->slots[i];
-        slot->refusal = slot->slot < bucket->description.slots
-                            ? slot_rules[proposal->kind](bucket, slot, node)
-                            : YK_REFUSAL_NO_SUCH_SLOT;
+        slot->refusal = yk_slot_judge(bucket, proposal->kind, slot, node);
     }
     return YK_REFUSAL_NONE;
 }
