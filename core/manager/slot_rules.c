@@ -125,17 +125,6 @@ make_primary(const struct slot_case *about, uint32_t node)
     about->slot->nonce = about->bucket->nodes[node].nonce;
 }
 
-/* The node goes on as the only member; others leave without a trace. */
-static void
-make_only_member(const struct slot_case *about, uint32_t node)
-{
-    struct yk_slot_record *slot = about->slot;
-    memset(slot->members, 0, sizeof(slot->members));
-    slot->members[0] = (struct yk_member){node, present(about, node)};
-    slot->n_members = 1;
-    make_primary(about, node);
-}
-
 /* ★ Commits never advance below min_copies: so who leaves a slot that is then below it holds all
  * that was ever committed, and may be needed, if every member loses its data. One that has lost its
  * own already is not. Where there is no room it is left out: then fewer can help, and nothing is
@@ -148,6 +137,35 @@ make_eligible(const struct slot_case *about, struct yk_member member)
         member.incarnation == present(about, member.node) && slot->n_eligible < YK_MEMBERS_MAX) {
         slot->eligible[slot->n_eligible++] = member;
     }
+}
+
+/* Who leaves while there are fewer copies than wanted is to come back, when it can. */
+static void
+make_target(const struct slot_case *about, uint32_t node)
+{
+    struct yk_slot_record *slot = about->slot;
+    if (slot->n_members + slot->n_targets < about->bucket->description.copies &&
+        memchr(slot->targets, (int)node, slot->n_targets) == NULL) {
+        slot->targets[slot->n_targets++] = (uint8_t)node;
+    }
+}
+
+/* The node goes on as the only member; the others may come back with what they have not. */
+static void
+make_only_member(const struct slot_case *about, uint32_t node)
+{
+    struct yk_slot_record *slot = about->slot;
+    struct yk_slot_record before = *slot;
+    memset(slot->members, 0, sizeof(slot->members));
+    slot->members[0] = (struct yk_member){node, present(about, node)};
+    slot->n_members = 1;
+    drop_target(slot, node);
+    for (uint32_t i = 0; i < before.n_members; i++) {
+        if (before.members[i].node != node) {
+            make_target(about, before.members[i].node);
+        }
+    }
+    make_primary(about, node);
 }
 
 /* Checks */
@@ -254,6 +272,7 @@ remove_member(const struct slot_case *about)
     struct yk_member left = *member;
     drop(slot->members, &slot->n_members, left.node);
     make_eligible(about, left);
+    make_target(about, left.node);
     return YK_REFUSAL_NONE;
 }
 
@@ -321,6 +340,7 @@ promote(const struct slot_case *about)
     drop(slot->members, &slot->n_members, left.node);
     make_primary(about, about->node);
     make_eligible(about, left);
+    make_target(about, left.node);
     return YK_REFUSAL_NONE;
 }
 
@@ -497,6 +517,9 @@ yk_slot_judge(struct yk_bucket_register *bucket, enum yk_proposal_kind kind,
     }
     if (!rules[kind].keeps_epoch) {
         slot->epoch = MAX(slot->epoch + 1, proposal->epoch_min);
+    }
+    if (kind == YK_PROPOSE_REINIT && bucket->description.copies > 1) {
+        slot->begins = slot->epoch;
     }
     /* R5 members are never empty and hold the primary. */
     YK_ASSERT(slot->epoch > 0 && slot->epoch <= YK_EPOCH_MAX);

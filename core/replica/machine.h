@@ -9,8 +9,7 @@
 #include "core/replica/overlay.h"
 #include "core/replica/recall.h"
 
-#define SEQUENCE_BITS 40
-#define SEQUENCE_MAX  ((1ull << SEQUENCE_BITS) - 1)
+#define SEQUENCE_MAX  ((1ull << YK_SEQUENCE_BITS) - 1)
 #define SWEEP_BYTES   (32u * 1024)
 
 /* What a slot knows beyond its records. */
@@ -26,7 +25,7 @@ struct slot {
 static inline uint64_t
 slot_last(const struct slot *slot)
 {
-    return slot->epoch << SEQUENCE_BITS | slot->sequence;
+    return slot->epoch << YK_SEQUENCE_BITS | slot->sequence;
 }
 
 /* The flush marks of an engine that keeps its records are kept in it too, in lane records, a page

@@ -264,7 +264,7 @@ yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied)
     free(lane->recovery);
     lane->recovery = NULL;
     for (uint32_t i = 0; result == YK_OK && i < lane->n_slots; i++) {
-        bool is_past = lane->slots[i].position >> SEQUENCE_BITS <= lane->slots[i].epoch;
+        bool is_past = lane->slots[i].position >> YK_SEQUENCE_BITS <= lane->slots[i].epoch;
         result = is_past ? YK_OK : YK_ECORRUPT; /* of a time that is still to come */
     }
     lane->has_mortals = true;
@@ -279,7 +279,7 @@ number_anew(struct yk_lane *lane, struct slot *slot, uint64_t hash, const struct
 {
     struct yk_record fresh = *record;
     fresh.cas = yk_record_shown_cas(record);
-    fresh.version = slot->epoch << SEQUENCE_BITS | (slot->sequence + 1);
+    fresh.version = slot->epoch << YK_SEQUENCE_BITS | (slot->sequence + 1);
     struct yk_buffer *bytes = yk_buffer_new(yk_record_size(&fresh, lane->with_checksum));
     if (bytes != NULL) {
         yk_record_encode(&fresh, lane->with_checksum, hash, bytes->data);

@@ -15,9 +15,13 @@ uint64_t
 yk_bucket_register_size_max(const struct yk_bucket_description *description)
 {
     /* Texts and numbers of the description, and one node with an incarnation for each lane. */
-    enum { HEAD_MAX = 4096, SLOT_MAX = 12 };
+    enum { HEAD_MAX = 4096, SLOT_MAX = 12, BEGINS_MAX = 5 };
     /* A slot: its array, epoch (5), primary, nonce, is lossy, three heads; and twice its copies. */
-    return HEAD_MAX + (uint64_t)description->slots * (SLOT_MAX + 2 * description->copies);
+    uint64_t slot_max = SLOT_MAX + 2 * description->copies;
+    if (description->copies > 1 && description->durability == YK_DURABILITY_MEMORY) {
+        slot_max += BEGINS_MAX;
+    }
+    return HEAD_MAX + description->slots * slot_max;
 }
 
 enum yk_err
@@ -110,7 +114,7 @@ write_slot(const struct yk_bucket_register *bucket, uint32_t index, struct yk_pa
         yk_pack_nil(pack);
         return;
     }
-    yk_pack_array(pack, 7);
+    yk_pack_array(pack, slot->begins != 0 ? 8 : 7);
     yk_pack_uint(pack, slot->epoch);
     yk_pack_uint(pack, slot->primary);
     if (slot->nonce == bucket->nodes[slot->primary].nonce) {
@@ -125,6 +129,9 @@ write_slot(const struct yk_bucket_register *bucket, uint32_t index, struct yk_pa
         yk_pack_uint(pack, slot->targets[i]);
     }
     yk_pack_bool(pack, slot->is_lossy);
+    if (slot->begins != 0) {
+        yk_pack_uint(pack, slot->begins);
+    }
 }
 
 enum yk_err
@@ -255,7 +262,7 @@ read_slot(struct yk_unpack *unpack, struct yk_bucket_register *bucket, uint32_t 
         yk_unpack_nil(unpack);
         return;
     }
-    (void)yk_unpack_array(unpack);
+    uint32_t n = yk_unpack_array(unpack);
     slot->epoch = (uint32_t)yk_unpack_uint(unpack, YK_EPOCH_MAX);
     slot->primary = read_index(unpack, bucket);
     if (yk_unpack_peek(unpack) == YK_UNPACK_NIL) {
@@ -272,6 +279,7 @@ read_slot(struct yk_unpack *unpack, struct yk_bucket_register *bucket, uint32_t 
     }
     yk_unpack_leave(unpack);
     slot->is_lossy = yk_unpack_bool(unpack);
+    slot->begins = n > 7 ? (uint32_t)yk_unpack_uint(unpack, slot->epoch) : 0;
     yk_unpack_leave(unpack);
     if (slot->epoch == 0 || !has_node(slot->members, slot->n_members, slot->primary)) {
         yk_unpack_fail(unpack, "a slot without epoch, or whose primary is no member");

@@ -20,7 +20,8 @@
  *         nodes       array of (uuid: text, nonce: number, incarnations: array of a number for each
  *                     lane); elsewhere a node is named by its index here
  *         slots       array with a value for each slot: nil for one that has not been created, else
- *                     (epoch, primary, nonce, members, eligible, targets, is lossy)
+ *                     (epoch, primary, nonce, members, eligible, targets, is lossy), and begins
+ *                     where it is not 0
  *             nonce   of the primary when it took the epoch; nil: the one that stands in nodes
  *             members, eligible
  *                     arrays of a node's index, where the incarnation is the one that stands in
@@ -79,7 +80,8 @@ struct yk_bucket_description {
 /* A node as it registered last in this bucket. */
 struct yk_register_node {
     char id[YK_UUID_SIZE];
-    uint64_t nonce; /* of its last start; never 0 */
+    uint64_t nonce;     /* of its last start; never 0 */
+    uint32_t n_workers; /* then; 0: not told */
     uint32_t n_lanes;
     uint32_t incarnations[YK_LANES_MAX];
 };
@@ -98,6 +100,9 @@ struct yk_slot_record {
     struct yk_member eligible[YK_MEMBERS_MAX]; /* were members, and may hold what no member does */
     uint8_t targets[YK_MEMBERS_MAX];           /* nodes that are to become members */
     bool is_lossy; /* something that was acknowledged may be lost: an operator said to go on */
+    /* The epoch from which on its records count: REINIT has forgotten those of older ones, wherever
+     * one may still be found. 0: all do. */
+    uint32_t begins;
 };
 
 struct yk_bucket_register {

@@ -16,6 +16,8 @@ enum yk_entry_kind {
     YK_ENTRY_CUT = 6,      /* entries of the slot above this version that stand before are void */
 };
 
+#define YK_SEQUENCE_BITS 40 /* of a version; the epoch is above */
+
 struct yk_entry {
     enum yk_entry_kind kind;
     uint8_t bucket;   /* index in the table of the file's head */

@@ -405,11 +405,11 @@ static const struct table_case {
     {YK_PROPOSE_BUMP, "abc", "a", "", NULL, YK_REFUSAL_OTHER_EPOCH, .epoch = EPOCH - 1},
     {YK_PROPOSE_BUMP, "abc", "", "", NULL, YK_REFUSAL_UNKNOWN_NODE},
 
-    {YK_PROPOSE_REMOVE, "abc", "a", "b", "ac"},
-    {YK_PROPOSE_REMOVE, "ab", "a", "b", "a/b"},
-    {YK_PROPOSE_REMOVE, "ab/c", "a", "b", "a/cb"},
-    {YK_PROPOSE_REMOVE, "ab", "a", "b", "a", .lost = "b"}, /* it has nothing left to give */
-    {YK_PROPOSE_REMOVE, "ab>d", "a", "b", "a/b>d", .restarted = "b"},
+    {YK_PROPOSE_REMOVE, "abc", "a", "b", "ac>b"},
+    {YK_PROPOSE_REMOVE, "ab", "a", "b", "a/b>b"},
+    {YK_PROPOSE_REMOVE, "ab/c", "a", "b", "a/cb>b"},
+    {YK_PROPOSE_REMOVE, "ab", "a", "b", "a>b", .lost = "b"}, /* it has nothing left to give */
+    {YK_PROPOSE_REMOVE, "ab>d", "a", "b", "a/b>db", .restarted = "b"},
     {YK_PROPOSE_REMOVE, "abc", "a", "a", NULL, YK_REFUSAL_IS_PRIMARY},
     {YK_PROPOSE_REMOVE, "abc", "a", "d", NULL, YK_REFUSAL_NOT_MEMBER},
     {YK_PROPOSE_REMOVE, "abc", "b", "c", NULL, YK_REFUSAL_NOT_PRIMARY},
@@ -439,20 +439,20 @@ static const struct table_case {
     {YK_PROPOSE_ADD, "ab", "a", "z", NULL, YK_REFUSAL_NO_SUCH_NODE},
     {YK_PROPOSE_ADD, "ab", "a", "", NULL, YK_REFUSAL_BAD_NODES},
 
-    {YK_PROPOSE_PROMOTE, "abc", "b", "", "bc"},
-    {YK_PROPOSE_PROMOTE, "abc", "c", "", "cb", .restarted = "c"},
-    {YK_PROPOSE_PROMOTE, "ab", "b", "", "b/a"},
-    {YK_PROPOSE_PROMOTE, "ab", "b", "", "b", .lost = "a"},
-    {YK_PROPOSE_PROMOTE, "ab>d", "b", "", "b/a>d", .restarted = "a"},
+    {YK_PROPOSE_PROMOTE, "abc", "b", "", "bc>a"},
+    {YK_PROPOSE_PROMOTE, "abc", "c", "", "cb>a", .restarted = "c"},
+    {YK_PROPOSE_PROMOTE, "ab", "b", "", "b/a>a"},
+    {YK_PROPOSE_PROMOTE, "ab", "b", "", "b>a", .lost = "a"},
+    {YK_PROPOSE_PROMOTE, "ab>d", "b", "", "b/a>da", .restarted = "a"},
     {YK_PROPOSE_PROMOTE, "abc", "a", "", NULL, YK_REFUSAL_IS_PRIMARY},
     {YK_PROPOSE_PROMOTE, "abc", "d", "", NULL, YK_REFUSAL_NOT_MEMBER},
     {YK_PROPOSE_PROMOTE, "abc", "b", "", NULL, YK_REFUSAL_LOST, .lost = "b"},
     {YK_PROPOSE_PROMOTE, "abc", "b", "", NULL, YK_REFUSAL_OLD_NONCE, .restarted = "b", .nonce = 2},
     {YK_PROPOSE_PROMOTE, "abc", "b", "", NULL, YK_REFUSAL_OTHER_EPOCH, .epoch = EPOCH - 1},
     /* By the eligible rule. */
-    {YK_PROPOSE_PROMOTE, "a/bc", "b", "", "b/c", .lost = "a"},
-    {YK_PROPOSE_PROMOTE, "a/bc>b", "c", "", "c/b>b", .lost = "a"},
-    {YK_PROPOSE_PROMOTE, "a/b>b", "b", "", "b", .lost = "a"},
+    {YK_PROPOSE_PROMOTE, "a/bc", "b", "", "b/c>a", .lost = "a"},
+    {YK_PROPOSE_PROMOTE, "a/bc>b", "c", "", "c/b>ba", .lost = "a"},
+    {YK_PROPOSE_PROMOTE, "a/b>b", "b", "", "b>a", .lost = "a"},
     {YK_PROPOSE_PROMOTE, "a/bc", "b", "", NULL, YK_REFUSAL_NOT_LOST},
     {YK_PROPOSE_PROMOTE, "ad/bc", "b", "", NULL, YK_REFUSAL_NOT_LOST, .lost = "a"},
     {YK_PROPOSE_PROMOTE, "ad/bc", "b", "", NULL, YK_REFUSAL_NOT_LOST, .lost = "d"},
@@ -485,11 +485,11 @@ static const struct table_case {
     {YK_PROPOSE_REINIT, "a/bc", "b", "", NULL, YK_REFUSAL_NOT_MEMBER, .lost = "abc",
      .is_memory = true},
 
-    {YK_PROPOSE_ACCEPT_LOSS, "abc", "b", "", "b!", .lost = "b"},
-    {YK_PROPOSE_ACCEPT_LOSS, "abc", "", "b", "b!", .lost = "b"},
-    {YK_PROPOSE_ACCEPT_LOSS, "abc>d", "c", "a", "a>d!", .lost = "a"},
-    {YK_PROPOSE_ACCEPT_LOSS, "ab/cd", "", "c", "c!"}, /* it could not be promoted */
-    {YK_PROPOSE_ACCEPT_LOSS, "ab>de", "", "d", "d>e!"},
+    {YK_PROPOSE_ACCEPT_LOSS, "abc", "b", "", "b>ac!", .lost = "b"},
+    {YK_PROPOSE_ACCEPT_LOSS, "abc", "", "b", "b>ac!", .lost = "b"},
+    {YK_PROPOSE_ACCEPT_LOSS, "abc>d", "c", "a", "a>db!", .lost = "a"},
+    {YK_PROPOSE_ACCEPT_LOSS, "ab/cd", "", "c", "c>ab!"}, /* it could not be promoted */
+    {YK_PROPOSE_ACCEPT_LOSS, "ab>de", "", "d", "d>ea!"},
     {YK_PROPOSE_ACCEPT_LOSS, "abc", "", "b", NULL, YK_REFUSAL_NOT_LOST},
     {YK_PROPOSE_ACCEPT_LOSS, "abc", "", "d", NULL, YK_REFUSAL_NOT_DEAD, .dead = 4},
     {YK_PROPOSE_ACCEPT_LOSS, "abc", "", "", NULL, YK_REFUSAL_BAD_NODES},
@@ -670,7 +670,7 @@ test_lower_min_copies(void)
     g_assert_cmpint(propose(&bucket, YK_PROPOSE_PROMOTE, id_of(1), 2, 4, EPOCH + 1), ==,
                     YK_REFUSAL_NONE);
     g_autofree char *promoted = slot_write(&bucket.slots[4]);
-    g_assert_cmpstr(promoted, ==, "b");
+    g_assert_cmpstr(promoted, ==, "b>a");
     yk_bucket_register_done(&bucket);
 }
 
