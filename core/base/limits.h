@@ -25,6 +25,19 @@
 #define YK_SLOTS_MAX       32768 /* of a bucket; slot 65535 is the core's own */
 #define YK_CONNECTIONS_MAX 1000000
 
+/* Between nodes. */
+#define YK_WORKER_CONTROL    0xffff        /* the number of the control thread among the workers */
+#define YK_FRAME_SIZE_MAX    (64 * YK_MIB) /* of one message */
+#define YK_HELLO_SIZE_MAX    (4 * YK_KIB)  /* of a frame before hello is done */
+#define YK_HANDOVER_SIZE_MAX (4 * YK_MIB)  /* that came behind a hello for another thread */
+#define YK_LINK_OUTPUT_MAX   (64 * YK_MIB) /* that waits to be sent on one connection */
+#define YK_PEERS_MAX         1024          /* nodes that a process gets to know */
+#define YK_TOOLS_MAX         64            /* connections of tools to a node */
+#define YK_GUESTS_MAX        16384         /* connections of other nodes and tools to a node */
+#define YK_GREETINGS_MAX     256           /* of these, such as have not said hello yet */
+#define YK_PEER_ADDRESS_SIZE 64            /* bytes of an address in a hello, with its NUL */
+#define YK_ID_SIZE           37            /* bytes of a UUID as text, with its NUL */
+
 /* Registers: what a cluster agrees on. */
 #define YK_REGISTER_SIZE_MAX (512 * YK_KIB)
 #define YK_NODES_MAX         128 /* of a cluster; an index takes one byte */

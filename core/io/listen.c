@@ -17,15 +17,8 @@
 
 enum { BACKLOG = 1024, SYSTEMD_FIRST_FD = 3 };
 
-union socket_address {
-    struct sockaddr any;
-    struct sockaddr_in inet;
-    struct sockaddr_in6 inet6;
-    struct sockaddr_un local;
-};
-
-static socklen_t
-to_socket_address(const struct yk_address *address, union socket_address *to)
+socklen_t
+yk_socket_address_of(const struct yk_address *address, union yk_socket_address *to)
 {
     memset(to, 0, sizeof(*to));
     switch (address->kind) {
@@ -57,7 +50,7 @@ fail(const struct yk_listener *listener, const char *what, char *error)
 
 /* One bound socket. reuse: several sockets may share the address. */
 static enum yk_err
-bind_socket(const struct yk_listener *listener, union socket_address *to, socklen_t size,
+bind_socket(const struct yk_listener *listener, union yk_socket_address *to, socklen_t size,
             bool reuse, int *ret_fd, char *error)
 {
     int on = 1;
@@ -83,23 +76,33 @@ bind_socket(const struct yk_listener *listener, union socket_address *to, sockle
     return YK_OK;
 }
 
+uint16_t
+yk_socket_address_print(const union yk_socket_address *address, char *text, size_t size)
+{
+    char ip[INET6_ADDRSTRLEN] = "?";
+    uint16_t port = 0;
+    if (address->any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &address->inet.sin_addr, ip, sizeof(ip));
+        port = ntohs(address->inet.sin_port);
+        snprintf(text, size, "%s:%u", ip, port);
+    } else if (address->any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &address->inet6.sin6_addr, ip, sizeof(ip));
+        port = ntohs(address->inet6.sin6_port);
+        snprintf(text, size, "[%s]:%u", ip, port);
+    } else {
+        snprintf(text, size, "?");
+    }
+    return port;
+}
+
 /* Port 0 becomes the one that the system chose. */
 static void
-learn_port(struct yk_listener *listener, int fd, union socket_address *to)
+learn_port(struct yk_listener *listener, int fd, union yk_socket_address *to)
 {
     socklen_t size = sizeof(*to);
-    char text[INET6_ADDRSTRLEN];
-    if (getsockname(fd, &to->any, &size) < 0) {
-        return;
-    }
-    if (to->any.sa_family == AF_INET) {
-        inet_ntop(AF_INET, &to->inet.sin_addr, text, sizeof(text));
-        listener->address.port = ntohs(to->inet.sin_port);
-        snprintf(listener->text, sizeof(listener->text), "%s:%u", text, listener->address.port);
-    } else {
-        inet_ntop(AF_INET6, &to->inet6.sin6_addr, text, sizeof(text));
-        listener->address.port = ntohs(to->inet6.sin6_port);
-        snprintf(listener->text, sizeof(listener->text), "[%s]:%u", text, listener->address.port);
+    if (getsockname(fd, &to->any, &size) == 0) {
+        listener->address.port =
+            yk_socket_address_print(to, listener->text, sizeof(listener->text));
     }
 }
 
@@ -107,8 +110,8 @@ learn_port(struct yk_listener *listener, int fd, union socket_address *to)
 static enum yk_err
 open_inet(struct yk_listener *listener, uint32_t n_workers, char *error)
 {
-    union socket_address to;
-    socklen_t size = to_socket_address(&listener->address, &to);
+    union yk_socket_address to;
+    socklen_t size = yk_socket_address_of(&listener->address, &to);
     int probe;
     enum yk_err result = bind_socket(listener, &to, size, false, &probe, error);
     if (result != YK_OK) {
@@ -143,7 +146,7 @@ share(struct yk_listener *listener, uint32_t n_workers, int fd)
 
 /* Does a process answer at the path? If not, what lies there is left over. */
 static bool
-is_served(const union socket_address *to, socklen_t size)
+is_served(const union yk_socket_address *to, socklen_t size)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     bool is_connected = fd >= 0 && connect(fd, &to->any, size) == 0;
@@ -157,9 +160,9 @@ is_served(const union socket_address *to, socklen_t size)
 static enum yk_err
 open_unix(struct yk_listener *listener, uint32_t n_workers, char *error)
 {
-    union socket_address to;
+    union yk_socket_address to;
     struct stat status;
-    socklen_t size = to_socket_address(&listener->address, &to);
+    socklen_t size = yk_socket_address_of(&listener->address, &to);
     int fd;
     if (lstat(listener->address.path, &status) == 0 && S_ISSOCK(status.st_mode) &&
         !is_served(&to, size)) {

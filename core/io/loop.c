@@ -71,20 +71,48 @@ yk_loop_engine(const struct yk_loop *loop)
 }
 
 void
+yk_loop_add_listener_for(struct yk_loop *loop, const struct yk_loop_handler *handler, int fd,
+                         uint32_t listener)
+{
+    YK_ASSERT(loop->n_listeners < YK_LOOP_LISTENERS_MAX);
+    loop->listeners[loop->n_listeners++] =
+        (struct yk_loop_listener){.fd = fd, .index = listener, .handler = handler};
+}
+
+void
 yk_loop_add_listener(struct yk_loop *loop, int fd, uint32_t listener)
 {
-    YK_ASSERT(loop->n_listeners < YK_LISTENERS_MAX && !loop->is_listening);
-    loop->listeners[loop->n_listeners++] = (struct yk_loop_listener){fd, listener};
+    yk_loop_add_listener_for(loop, &loop->handler, fd, listener);
+}
+
+static void
+set_listeners(struct yk_loop *loop)
+{
+    for (uint32_t i = 0; i < loop->n_listeners; i++) {
+        struct yk_loop_listener *listener = &loop->listeners[i];
+        bool is_on = listener->is_wanted && loop->rest_until_ms == 0;
+        if (listener->is_on != is_on) {
+            listener->is_on = is_on;
+            loop->engine->listen(loop, listener);
+        }
+    }
+}
+
+void
+yk_loop_listen_for(struct yk_loop *loop, const struct yk_loop_handler *handler, bool is_on)
+{
+    for (uint32_t i = 0; i < loop->n_listeners; i++) {
+        if (loop->listeners[i].handler == handler) {
+            loop->listeners[i].is_wanted = is_on;
+        }
+    }
+    set_listeners(loop);
 }
 
 void
 yk_loop_listen(struct yk_loop *loop, bool is_on)
 {
-    loop->rest_until_ms = 0;
-    if (loop->is_listening != is_on) {
-        loop->is_listening = is_on;
-        loop->engine->listen(loop);
-    }
+    yk_loop_listen_for(loop, &loop->handler, is_on);
 }
 
 bool
@@ -93,19 +121,38 @@ yk_loop_rest(struct yk_loop *loop, const struct yk_loop_listener *listener, int 
     if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) {
         return false;
     }
-    loop->handler.accept_failed(loop->handler.arg, listener->index, error);
-    if (loop->is_listening) {
-        yk_loop_listen(loop, false);
-        loop->rest_until_ms = clock_ms() + REST_MS;
-    }
+    listener->handler->accept_failed(listener->handler->arg, listener->index, error);
+    loop->rest_until_ms = clock_ms() + REST_MS;
+    set_listeners(loop);
     return true;
+}
+
+enum yk_err
+yk_loop_add_for(struct yk_loop *loop, const struct yk_loop_handler *handler,
+                struct yk_loop_conn *conn, int fd)
+{
+    *conn = (struct yk_loop_conn){.fd = fd, .handler = handler, .wants_read = true};
+    return loop->engine->add(loop, conn);
 }
 
 enum yk_err
 yk_loop_add(struct yk_loop *loop, struct yk_loop_conn *conn, int fd)
 {
-    *conn = (struct yk_loop_conn){.fd = fd, .wants_read = true};
-    return loop->engine->add(loop, conn);
+    return yk_loop_add_for(loop, &loop->handler, conn, fd);
+}
+
+enum yk_err
+yk_loop_connect(struct yk_loop *loop, const struct yk_loop_handler *handler,
+                struct yk_loop_conn *conn, int fd, const struct sockaddr *address, socklen_t size)
+{
+    *conn = (struct yk_loop_conn){.fd = fd, .handler = handler, .is_connecting = true};
+    return loop->engine->connect(loop, conn, address, size);
+}
+
+bool
+yk_loop_is_quiet(const struct yk_loop_conn *conn)
+{
+    return !conn->wants_read && !conn->is_armed;
 }
 
 void
@@ -125,7 +172,7 @@ void
 yk_loop_send(struct yk_loop *loop, struct yk_loop_conn *conn, const struct yk_slice *slices,
              size_t n)
 {
-    YK_ASSERT(!conn->is_sending && n > 0);
+    YK_ASSERT(!conn->is_sending && !conn->is_connecting && n > 0);
     loop->engine->send(loop, conn, slices, n);
 }
 
@@ -138,7 +185,8 @@ end_rest(struct yk_loop *loop, int timeout_ms)
     }
     uint64_t now_ms = clock_ms();
     if (now_ms >= loop->rest_until_ms) {
-        yk_loop_listen(loop, true);
+        loop->rest_until_ms = 0;
+        set_listeners(loop);
         return timeout_ms;
     }
     int rest_ms = (int)(loop->rest_until_ms - now_ms);

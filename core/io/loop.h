@@ -8,19 +8,25 @@
 #ifndef YK_IO_LOOP_H
 #define YK_IO_LOOP_H
 
+#include <sys/socket.h>
+
 #include "core/config/config.h"
 
 struct yk_loop;
+struct yk_loop_handler;
 
 /* A connection, embedded in the caller's. */
 struct yk_loop_conn {
     int fd;
-    uint32_t slot;     /* io_uring: the loop's number for it */
-    uint32_t interest; /* epoll: what is asked for */
+    const struct yk_loop_handler *handler; /* whose connection it is */
+    uint32_t slot;                         /* io_uring: the loop's number for it */
+    uint32_t interest;                     /* epoll: what is asked for */
+    int connect_error;                     /* epoll: of a connect that failed at once */
     bool wants_read;
-    bool is_sending; /* sent is still to be called */
-    bool is_armed;   /* io_uring: a receive is under way */
-    bool is_ended;   /* io_uring: nothing more comes */
+    bool is_sending;    /* sent is still to be called */
+    bool is_connecting; /* connected is still to be called */
+    bool is_armed;      /* io_uring: a receive is under way */
+    bool is_ended;      /* io_uring: nothing more comes */
 };
 
 struct yk_loop_handler {
@@ -38,6 +44,8 @@ struct yk_loop_handler {
                      int error);
     /* The send that was started took size bytes, or failed. */
     void (*sent)(void *arg, struct yk_loop_conn *conn, size_t size, int error);
+    /* The connection is made, and read from now on, or it failed. NULL where nobody connects. */
+    void (*connected)(void *arg, struct yk_loop_conn *conn, int error);
 };
 
 /* AUTO: io_uring where the system lets us, else epoll. On failure errno says why. The fds of
@@ -55,6 +63,22 @@ void yk_loop_listen(struct yk_loop *loop, bool is_on);
 enum yk_err yk_loop_add(struct yk_loop *loop, struct yk_loop_conn *conn, int fd) YK_MUST_CHECK;
 void yk_loop_remove(struct yk_loop *loop, struct yk_loop_conn *conn);
 void yk_loop_read(struct yk_loop *loop, struct yk_loop_conn *conn, bool is_on);
+/* Nothing is read any more, and nothing that was read is still to be told: after reading was turned
+ * off, another thread may now have the descriptor. */
+bool yk_loop_is_quiet(const struct yk_loop_conn *conn);
+
+/* Others beside the owner of the loop have handlers of their own, which must outlive what was added
+ * with them; listening is turned on and off for each handler. */
+void yk_loop_add_listener_for(struct yk_loop *loop, const struct yk_loop_handler *handler, int fd,
+                              uint32_t listener);
+void yk_loop_listen_for(struct yk_loop *loop, const struct yk_loop_handler *handler, bool is_on);
+enum yk_err yk_loop_add_for(struct yk_loop *loop, const struct yk_loop_handler *handler,
+                            struct yk_loop_conn *conn, int fd) YK_MUST_CHECK;
+/* Adds a new socket and starts to connect it; ends by handler->connected, in a wait. The address
+ * must stay until then, or until the connection is removed. */
+enum yk_err yk_loop_connect(struct yk_loop *loop, const struct yk_loop_handler *handler,
+                            struct yk_loop_conn *conn, int fd, const struct sockaddr *address,
+                            socklen_t size) YK_MUST_CHECK;
 /* Starts to send; ends by handler.sent, before it returns or later, and until then no other is
  * started. The slices must stay until then. */
 void yk_loop_send(struct yk_loop *loop, struct yk_loop_conn *conn, const struct yk_slice *slices,

@@ -6,17 +6,25 @@
 
 #include "core/io/loop.h"
 
+/* The node's own for clients, and one for other nodes. */
+#define YK_LOOP_LISTENERS_MAX (YK_LISTENERS_MAX + 1)
+
+struct yk_loop_listener;
+
 struct yk_loop_engine {
     const char *name;
     void (*close)(struct yk_loop *loop);
     void (*start)(struct yk_loop *loop); /* NULL: nothing to do */
-    /* The engine's part of yk_loop_listen; loop->is_listening has the new state. */
-    void (*listen)(struct yk_loop *loop);
+    /* listener->is_on is new. */
+    void (*listen)(struct yk_loop *loop, struct yk_loop_listener *listener);
     enum yk_err (*add)(struct yk_loop *loop, struct yk_loop_conn *conn);
     void (*remove)(struct yk_loop *loop, struct yk_loop_conn *conn);
     void (*read)(struct yk_loop *loop, struct yk_loop_conn *conn); /* conn->wants_read is new */
     void (*send)(struct yk_loop *loop, struct yk_loop_conn *conn, const struct yk_slice *slices,
                  size_t n);
+    /* Adds it too; conn->is_connecting is set. */
+    enum yk_err (*connect)(struct yk_loop *loop, struct yk_loop_conn *conn,
+                           const struct sockaddr *address, socklen_t size);
     void (*wait)(struct yk_loop *loop, int timeout_ms);
     void (*wake)(struct yk_loop *loop, struct yk_loop *from); /* NULL: by wake_fd */
 };
@@ -24,15 +32,17 @@ struct yk_loop_engine {
 struct yk_loop_listener {
     int fd;
     uint32_t index;
+    const struct yk_loop_handler *handler;
+    bool is_wanted; /* its owner listens */
+    bool is_on;     /* the engine accepts: the loop does not rest either */
 };
 
 /* The part that all engines have; theirs begins with it. */
 struct yk_loop {
     const struct yk_loop_engine *engine;
     struct yk_loop_handler handler;
-    struct yk_loop_listener listeners[YK_LISTENERS_MAX];
+    struct yk_loop_listener listeners[YK_LOOP_LISTENERS_MAX];
     uint32_t n_listeners;
-    bool is_listening;
     uint64_t rest_until_ms; /* accepting failed: not before; 0: not resting */
     int wake_fd;            /* an eventfd */
 };

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -47,21 +48,18 @@ loop_close(struct yk_loop *loop)
 }
 
 static void
-loop_listen(struct yk_loop *loop)
+loop_listen(struct yk_loop *loop, struct yk_loop_listener *listener)
 {
-    for (uint32_t i = 0; i < loop->n_listeners; i++) {
-        struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE,
-                                    .data = {.ptr = &loop->listeners[i]}};
-        (void)epoll_ctl(own(loop)->epoll_fd, loop->is_listening ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
-                        loop->listeners[i].fd, &event);
-    }
+    struct epoll_event event = {.events = EPOLLIN | EPOLLEXCLUSIVE, .data = {.ptr = listener}};
+    (void)epoll_ctl(own(loop)->epoll_fd, listener->is_on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL,
+                    listener->fd, &event);
 }
 
 static void
 set_interest(struct yk_loop *loop, struct yk_loop_conn *conn)
 {
     uint32_t interest = (conn->wants_read ? (uint32_t)(EPOLLIN | EPOLLRDHUP) : 0) |
-                        (conn->is_sending ? (uint32_t)EPOLLOUT : 0);
+                        (conn->is_sending || conn->is_connecting ? (uint32_t)EPOLLOUT : 0);
     if (interest == conn->interest) {
         return;
     }
@@ -76,6 +74,20 @@ loop_add(struct yk_loop *loop, struct yk_loop_conn *conn)
 {
     conn->interest = EPOLLIN | EPOLLRDHUP;
     struct epoll_event event = {.events = conn->interest, .data = {.ptr = conn}};
+    return epoll_ctl(own(loop)->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) == 0 ? YK_OK : YK_ENOMEM;
+}
+
+/* The descriptor stays O_NONBLOCK: this engine never waits in a call. */
+static enum yk_err
+loop_connect(struct yk_loop *loop, struct yk_loop_conn *conn, const struct sockaddr *address,
+             socklen_t size)
+{
+    struct epoll_event event = {.events = EPOLLOUT, .data = {.ptr = conn}};
+    (void)fcntl(conn->fd, F_SETFL, O_NONBLOCK);
+    if (connect(conn->fd, address, size) < 0 && errno != EINPROGRESS) {
+        conn->connect_error = errno;
+    }
+    conn->interest = EPOLLOUT;
     return epoll_ctl(own(loop)->epoll_fd, EPOLL_CTL_ADD, conn->fd, &event) == 0 ? YK_OK : YK_ENOMEM;
 }
 
@@ -111,12 +123,12 @@ loop_send(struct yk_loop *loop, struct yk_loop_conn *conn, const struct yk_slice
 {
     ssize_t size = send_now(conn, slices, n);
     if (size >= 0) {
-        loop->handler.sent(loop->handler.arg, conn, (size_t)size, 0);
+        conn->handler->sent(conn->handler->arg, conn, (size_t)size, 0);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) {
         conn->is_sending = true;
         set_interest(loop, conn);
     } else {
-        loop->handler.sent(loop->handler.arg, conn, 0, errno);
+        conn->handler->sent(conn->handler->arg, conn, 0, errno);
     }
 }
 
@@ -126,7 +138,7 @@ accept_all(struct yk_loop *loop, const struct yk_loop_listener *listener)
     for (int i = 0; i < ACCEPTS_MAX; i++) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
-            loop->handler.accepted(loop->handler.arg, listener->index, fd);
+            listener->handler->accepted(listener->handler->arg, listener->index, fd);
         } else if (yk_loop_rest(loop, listener, errno)) {
             return;
         } else if (errno != ECONNABORTED && errno != EINTR) {
@@ -138,9 +150,10 @@ accept_all(struct yk_loop *loop, const struct yk_loop_listener *listener)
 static void
 receive(struct yk_loop *loop, struct yk_loop_conn *conn)
 {
+    const struct yk_loop_handler *handler = conn->handler;
     uint8_t *room;
     size_t size;
-    loop->handler.room(loop->handler.arg, conn, &room, &size);
+    handler->room(handler->arg, conn, &room, &size);
     if (size == 0) {
         YK_ASSERT(own(loop)->n_buffers_used < BUFFERS);
         room = own(loop)->buffers + (size_t)own(loop)->n_buffers_used++ * BUFFER_SIZE;
@@ -148,17 +161,31 @@ receive(struct yk_loop *loop, struct yk_loop_conn *conn)
     }
     ssize_t got = recv(conn->fd, room, size, MSG_DONTWAIT);
     if (got >= 0) {
-        loop->handler.received(loop->handler.arg, conn, room, (size_t)got, 0);
+        handler->received(handler->arg, conn, room, (size_t)got, 0);
     } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-        loop->handler.received(loop->handler.arg, conn, NULL, 0, errno);
+        handler->received(handler->arg, conn, NULL, 0, errno);
     }
+}
+
+static void
+end_connect(struct yk_loop *loop, struct yk_loop_conn *conn)
+{
+    int error = conn->connect_error;
+    socklen_t size = sizeof(error);
+    if (error == 0) {
+        (void)getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    conn->is_connecting = false;
+    conn->wants_read = error == 0;
+    set_interest(loop, conn);
+    conn->handler->connected(conn->handler->arg, conn, error);
 }
 
 static bool
 is_listener(const struct yk_loop *loop, const void *pointer)
 {
     return (const struct yk_loop_listener *)pointer >= loop->listeners &&
-           (const struct yk_loop_listener *)pointer < loop->listeners + YK_LISTENERS_MAX;
+           (const struct yk_loop_listener *)pointer < loop->listeners + YK_LOOP_LISTENERS_MAX;
 }
 
 static void
@@ -175,15 +202,19 @@ handle(struct yk_loop *loop, const struct epoll_event *event)
         return;
     }
     struct yk_loop_conn *conn = event->data.ptr;
+    if (conn->is_connecting) {
+        end_connect(loop, conn);
+        return;
+    }
     if (conn->is_sending && (event->events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
         conn->is_sending = false;
         set_interest(loop, conn);
-        loop->handler.sent(loop->handler.arg, conn, 0, 0);
+        conn->handler->sent(conn->handler->arg, conn, 0, 0);
     }
     if ((event->events & (EPOLLIN | EPOLLRDHUP)) != 0 && conn->wants_read) {
         receive(loop, conn);
     } else if ((event->events & (EPOLLERR | EPOLLHUP)) != 0) {
-        loop->handler.received(loop->handler.arg, conn, NULL, 0, ECONNRESET);
+        conn->handler->received(conn->handler->arg, conn, NULL, 0, ECONNRESET);
     }
 }
 
@@ -205,6 +236,7 @@ static const struct yk_loop_engine engine = {.name = "epoll",
                                              .remove = loop_remove,
                                              .read = loop_read,
                                              .send = loop_send,
+                                             .connect = loop_connect,
                                              .wait = loop_wait};
 
 struct yk_loop *

@@ -42,6 +42,7 @@ enum kind {
     KIND_ACCEPT = 1,
     KIND_RECEIVE,
     KIND_SEND,
+    KIND_CONNECT,
     KIND_CANCEL,
     KIND_WAKE,
     KIND_MAIL,
@@ -220,24 +221,21 @@ cancel(struct uring_loop *uring, uint64_t name)
 }
 
 static void
-loop_listen(struct yk_loop *loop)
+loop_listen(struct yk_loop *loop, struct yk_loop_listener *listener)
 {
-    struct uring_loop *uring = own(loop);
-    for (uint32_t i = 0; i < loop->n_listeners; i++) {
-        if (loop->is_listening) {
-            /* An accept on a socket that does not block would end at once instead of waiting. */
-            (void)fcntl(loop->listeners[i].fd, F_SETFL, 0);
-            arm_accept(uring, i);
-        } else {
-            cancel(uring, name_of(KIND_ACCEPT, 0, i));
-        }
+    uint32_t index = (uint32_t)(listener - loop->listeners);
+    if (listener->is_on) {
+        /* An accept on a socket that does not block would end at once instead of waiting. */
+        (void)fcntl(listener->fd, F_SETFL, 0);
+        arm_accept(own(loop), index);
+    } else {
+        cancel(own(loop), name_of(KIND_ACCEPT, 0, index));
     }
 }
 
 static enum yk_err
-loop_add(struct yk_loop *loop, struct yk_loop_conn *conn)
+take_slot(struct uring_loop *uring, struct yk_loop_conn *conn)
 {
-    struct uring_loop *uring = own(loop);
     if (uring->first_free == uring->n_slots && !grow_slots(uring)) {
         return YK_ENOMEM;
     }
@@ -245,8 +243,31 @@ loop_add(struct yk_loop *loop, struct yk_loop_conn *conn)
     struct slot *slot = &uring->slots[conn->slot];
     uring->first_free = slot->next_free;
     slot->conn = conn;
-    arm_receive(uring, conn);
     return YK_OK;
+}
+
+static enum yk_err
+loop_add(struct yk_loop *loop, struct yk_loop_conn *conn)
+{
+    enum yk_err result = take_slot(own(loop), conn);
+    if (result == YK_OK) {
+        arm_receive(own(loop), conn);
+    }
+    return result;
+}
+
+static enum yk_err
+loop_connect(struct yk_loop *loop, struct yk_loop_conn *conn, const struct sockaddr *address,
+             socklen_t size)
+{
+    struct uring_loop *uring = own(loop);
+    enum yk_err result = take_slot(uring, conn);
+    if (result == YK_OK) {
+        struct io_uring_sqe *sqe = next_sqe(uring);
+        io_uring_prep_connect(sqe, conn->fd, address, size);
+        io_uring_sqe_set_data64(sqe, name_for(uring, KIND_CONNECT, conn));
+    }
+    return result;
 }
 
 /* Ends what is under way on the connection, and returns when it has ended. */
@@ -266,7 +287,7 @@ loop_remove(struct yk_loop *loop, struct yk_loop_conn *conn)
 {
     struct uring_loop *uring = own(loop);
     struct slot *slot = &uring->slots[conn->slot];
-    if (conn->is_armed || conn->is_sending) {
+    if (conn->is_armed || conn->is_sending || conn->is_connecting) {
         cancel_all(uring, conn);
     }
     free(slot->vectors);
@@ -323,11 +344,11 @@ accepted(struct uring_loop *uring, uint32_t index, int result, bool has_more)
     const struct yk_loop_listener *listener = &uring->loop.listeners[index];
     bool is_resting = false;
     if (result >= 0) {
-        uring->loop.handler.accepted(uring->loop.handler.arg, listener->index, result);
+        listener->handler->accepted(listener->handler->arg, listener->index, result);
     } else {
         is_resting = yk_loop_rest(&uring->loop, listener, -result);
     }
-    if (!has_more && !is_resting && uring->loop.is_listening) {
+    if (!has_more && !is_resting && listener->is_on) {
         arm_accept(uring, index);
     }
 }
@@ -335,7 +356,6 @@ accepted(struct uring_loop *uring, uint32_t index, int result, bool has_more)
 static void
 received(struct uring_loop *uring, uint64_t name, int result, uint32_t flags)
 {
-    const struct yk_loop_handler *handler = &uring->loop.handler;
     struct slot *slot = slot_of(uring, name);
     const uint8_t *bytes = NULL;
     if ((flags & IORING_CQE_F_BUFFER) != 0) {
@@ -347,6 +367,7 @@ received(struct uring_loop *uring, uint64_t name, int result, uint32_t flags)
         return;
     }
     struct yk_loop_conn *conn = slot->conn;
+    const struct yk_loop_handler *handler = conn->handler;
     conn->is_armed = (flags & IORING_CQE_F_MORE) != 0;
     if (result > 0) {
         handler->received(handler->arg, conn, bytes, (size_t)result, 0);
@@ -361,14 +382,28 @@ received(struct uring_loop *uring, uint64_t name, int result, uint32_t flags)
 static void
 sent(struct uring_loop *uring, uint64_t name, int result)
 {
-    const struct yk_loop_handler *handler = &uring->loop.handler;
     struct slot *slot = slot_of(uring, name);
     if (slot == NULL) {
         return;
     }
+    const struct yk_loop_handler *handler = slot->conn->handler;
     bool is_well = result >= 0 || result == -EAGAIN || result == -EINTR;
     slot->conn->is_sending = false;
     handler->sent(handler->arg, slot->conn, result > 0 ? (size_t)result : 0, is_well ? 0 : -result);
+}
+
+static void
+connected(struct uring_loop *uring, uint64_t name, int result)
+{
+    struct slot *slot = slot_of(uring, name);
+    if (slot == NULL) {
+        return;
+    }
+    struct yk_loop_conn *conn = slot->conn;
+    conn->is_connecting = false;
+    conn->wants_read = result == 0;
+    arm_receive(uring, conn);
+    conn->handler->connected(conn->handler->arg, conn, -result);
 }
 
 /* A message that could not be given to the other ring: it is woken as by any thread. */
@@ -395,6 +430,9 @@ handle(struct uring_loop *uring, const struct io_uring_cqe *cqe)
         break;
     case KIND_SEND:
         sent(uring, name, cqe->res);
+        break;
+    case KIND_CONNECT:
+        connected(uring, name, cqe->res);
         break;
     case KIND_WAKE:
         arm_wake(uring);
@@ -487,6 +525,7 @@ static const struct yk_loop_engine engine = {.name = "io_uring",
                                              .remove = loop_remove,
                                              .read = loop_read,
                                              .send = loop_send,
+                                             .connect = loop_connect,
                                              .wait = loop_wait,
                                              .wake = loop_wake};
 

@@ -41,6 +41,7 @@ struct thread {
     struct yk_threads *threads;
     struct yk_worker *worker;
     struct yk_loop *loop;
+    struct yk_links *links; /* NULL: there are no other nodes */
     uint32_t index;
     pthread_t id;
     bool is_running;
@@ -373,6 +374,10 @@ take_effects(struct thread *thread)
         case YK_EFFECT_MAIL:
             send_mail(thread, effect->mail.to, effect->mail.first);
             break;
+        case YK_EFFECT_SEND:
+            yk_links_send(thread->links, effect->send.peer, effect->send.worker,
+                          effect->send.bytes);
+            break;
         case YK_EFFECT_SHUT_DOWN:
             thread->threads->config.shut_down(thread->threads->config.arg);
             break;
@@ -388,6 +393,20 @@ settle_touched(struct thread *thread)
         thread->touched = conn->next_touched;
         settle(conn);
     }
+}
+
+/* Other nodes */
+
+static void
+take_frame(void *arg, uint32_t peer, uint32_t worker, struct yk_slice bytes)
+{
+    step(arg, &(struct yk_event){.kind = YK_EVENT_FRAME, .frame = {peer, worker, bytes}});
+}
+
+static void
+take_state(void *arg, uint32_t peer, uint32_t worker, bool is_up)
+{
+    step(arg, &(struct yk_event){.kind = YK_EVENT_PEER, .peer = {peer, worker, is_up}});
 }
 
 /* The turn */
@@ -467,12 +486,14 @@ has_mail(const struct thread *thread)
 static int
 timeout_of(struct thread *thread)
 {
+    int links_ms = thread->links != NULL ? yk_links_timeout(thread->links) : -1;
     uint64_t next_ms = yk_worker_next_turn(thread->worker);
     if (next_ms == 0) {
-        return -1;
+        return links_ms;
     }
     uint64_t now = now_ms(thread);
-    return next_ms <= now ? 0 : next_ms - now > 60000 ? 60000 : (int)(next_ms - now);
+    int turn_ms = next_ms <= now ? 0 : next_ms - now > 60000 ? 60000 : (int)(next_ms - now);
+    return links_ms >= 0 && links_ms < turn_ms ? links_ms : turn_ms;
 }
 
 /* What the main thread wants: a call, the drain, the end. */
@@ -503,10 +524,16 @@ obey(struct thread *thread, uint32_t *calls_done)
 static void
 take_turn(struct thread *thread)
 {
+    if (thread->links != NULL) {
+        yk_links_run(thread->links);
+    }
     (void)take_mail(thread);
     step_turn(thread);
     take_effects(thread);
     settle_touched(thread);
+    if (thread->links != NULL) {
+        yk_links_flush(thread->links);
+    }
 }
 
 static void *
@@ -516,6 +543,9 @@ run(void *arg)
     uint32_t calls_done = 0;
     yk_loop_start(thread->loop);
     yk_loop_listen(thread->loop, true);
+    if (thread->links != NULL) {
+        yk_links_start(thread->links);
+    }
     while (!__atomic_load_n(&thread->is_over, __ATOMIC_ACQUIRE)) {
         __atomic_store_n(&thread->is_asleep, 1, __ATOMIC_SEQ_CST);
         bool must_hurry =
@@ -528,6 +558,8 @@ run(void *arg)
         obey(thread, &calls_done);
         take_turn(thread);
     }
+    yk_links_free(thread->links);
+    thread->links = NULL;
     return NULL;
 }
 
@@ -586,6 +618,24 @@ open_loop(struct yk_threads *threads, uint32_t index, const struct yk_loop_handl
 }
 
 static enum yk_err
+open_links(struct thread *thread)
+{
+    const struct yk_threads_config *config = &thread->threads->config;
+    if (config->peers == NULL) {
+        return YK_OK;
+    }
+    struct yk_links_config links = {.world = config->world,
+                                    .loop = thread->loop,
+                                    .peers = config->peers,
+                                    .worker = thread->index,
+                                    .listener_fd = config->peer_listener->fds[thread->index],
+                                    .arg = thread,
+                                    .frame = take_frame,
+                                    .state = take_state};
+    return yk_links_new(&links, &thread->links);
+}
+
+static enum yk_err
 open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max, char *error)
 {
     struct thread *thread = &threads->threads[index];
@@ -608,6 +658,9 @@ open_thread(struct yk_threads *threads, uint32_t index, uint32_t jobs_max, char 
     if (result == YK_OK) {
         result = open_loop(threads, index, &handler, error);
     }
+    if (result == YK_OK) {
+        result = open_links(thread);
+    }
     for (uint32_t i = 0; result == YK_OK && i < threads->config.n_listeners; i++) {
         yk_loop_add_listener(thread->loop, threads->config.listeners[i].fds[index], i);
     }
@@ -624,6 +677,7 @@ free_threads(struct yk_threads *threads)
         yk_journal_stop(threads->config.journal);
     }
     for (uint32_t i = 0; i < threads->n_threads; i++) {
+        yk_links_free(threads->threads[i].links);
         yk_loop_close(threads->threads[i].loop);
         yk_job_box_done(&threads->threads[i].done_jobs);
         free(threads->threads[i].mailboxes);

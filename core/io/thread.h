@@ -7,6 +7,7 @@
 #define YK_IO_THREAD_H
 
 #include "core/io/journal.h"
+#include "core/io/links.h"
 #include "core/io/listen.h"
 #include "core/node/node.h"
 
@@ -21,6 +22,10 @@ struct yk_threads_config {
     uint32_t executors;         /* 0: one for each job that can be out */
     struct yk_journal *journal; /* NULL: no bucket has one */
     uint32_t connections_max;
+    /* Other nodes, and the listener for them with one fd for each worker at least. NULL: there are
+     * none, and the workers talk to nobody. Lent until the threads have stopped. */
+    struct yk_peers *peers;
+    const struct yk_listener *peer_listener;
     void (*shut_down)(void *arg); /* a client asked for it; from a worker's thread */
     void *arg;
 };

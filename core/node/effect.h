@@ -16,6 +16,7 @@ enum yk_effect_kind {
     YK_EFFECT_MAIL,    /* to worker `to` */
     YK_EFFECT_JOURNAL, /* into the log, in the order of effects; then JOURNALED here */
     YK_EFFECT_KEEP,    /* a piece of a lane's snapshot, into its file; then KEPT here */
+    YK_EFFECT_SEND,    /* to another node's thread: whole messages; whether they come is PEER's */
     YK_EFFECT_SHUT_DOWN, /* a client asked for the node's end */
 };
 
@@ -28,6 +29,10 @@ struct yk_effect {
             uint32_t to;
             struct yk_op *first;
         } mail;
+        struct {
+            uint32_t peer, worker;
+            struct yk_buffer *bytes; /* one or more whole frames; the reference is handed over */
+        } send;
         struct yk_bundle *bundle;
         struct {
             struct yk_lane *lane;

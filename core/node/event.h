@@ -18,6 +18,8 @@ enum yk_event_kind {
     YK_EVENT_JOB_DONE,  /* yk_job_run has ended */
     YK_EVENT_JOURNALED, /* the bundle stands in the log, as safe as it is to be */
     YK_EVENT_KEPT,      /* the piece of a snapshot is written, or not */
+    YK_EVENT_FRAME,     /* a message from another node's thread, or from a tool */
+    YK_EVENT_PEER,      /* the link to another node's thread is up, or what was sent may be lost */
     YK_EVENT_DRAIN,     /* end every session when it has its answers */
     YK_EVENT_TURN,      /* that was all for now: work, and borrow nothing any longer */
 };
@@ -56,6 +58,15 @@ struct yk_event {
             struct yk_lane *lane;
             enum yk_err result;
         } kept;
+        struct {
+            uint32_t peer;         /* index of the node */
+            uint32_t worker;       /* of that node; YK_WORKER_CONTROL is one */
+            struct yk_slice bytes; /* one whole MessagePack value, of at most YK_FRAME_SIZE_MAX */
+        } frame;
+        struct {
+            uint32_t peer, worker;
+            bool is_up;
+        } peer;
     };
 };
 

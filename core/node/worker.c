@@ -47,6 +47,7 @@ struct yk_worker {
     struct writer writers[2]; /* os, disk */
     struct yk_bundle *free_bundles;
     uint32_t n_free_bundles, n_bundles_out;
+    uint64_t n_frames_dropped;
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
     struct yk_effect *taken; /* what the caller reads while new ones come */
@@ -380,6 +381,18 @@ tend_journal(struct yk_worker *worker)
     publish_need(worker, need.from);
 }
 
+/* Other nodes */
+
+/* Nobody here knows a message yet. */
+static void
+worker_frame(struct yk_worker *worker, uint32_t peer, uint32_t from, struct yk_slice bytes)
+{
+    (void)peer;
+    (void)from;
+    (void)bytes;
+    worker->n_frames_dropped++;
+}
+
 /* The turn */
 
 static void
@@ -549,6 +562,11 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
                                                                         : event->kept.result,
                      event->now_ms);
         mark_dirty(worker, event->kept.lane);
+        break;
+    case YK_EVENT_FRAME:
+        worker_frame(worker, event->frame.peer, event->frame.worker, event->frame.bytes);
+        break;
+    case YK_EVENT_PEER:
         break;
     case YK_EVENT_DRAIN:
         worker->is_draining = true;
@@ -771,4 +789,10 @@ uint32_t
 yk_worker_index(const struct yk_worker *worker)
 {
     return worker->config.worker;
+}
+
+uint64_t
+yk_worker_frames_dropped(const struct yk_worker *worker)
+{
+    return worker->n_frames_dropped;
 }

@@ -55,6 +55,8 @@ bool yk_worker_has_batch(const struct yk_worker *worker);
 bool yk_worker_is_idle(const struct yk_worker *worker);
 uint32_t yk_worker_sessions(const struct yk_worker *worker);
 uint32_t yk_worker_index(const struct yk_worker *worker);
+/* Messages from other nodes that nobody here understands. */
+uint64_t yk_worker_frames_dropped(const struct yk_worker *worker);
 /* The lane of that number, which must be this worker's. */
 struct yk_lane *yk_worker_lane(struct yk_worker *worker, uint32_t bucket_index, uint32_t lane);
 /* The frontend instances, for changes of options at run time. */

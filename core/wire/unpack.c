@@ -4,6 +4,7 @@
 #include "core/wire/unpack.h"
 
 #include "core/base/assert.h"
+#include "core/wire/head.h"
 
 /* A value's head, as it was written. */
 struct head {
@@ -11,31 +12,6 @@ struct head {
     uint32_t size;   /* bytes of the head itself */
     uint64_t number; /* UINT: the number, BOOL: 0 or 1; bytes of TEXT, BYTES, FLOAT, EXTENSION;
                         values of ARRAY; pairs of MAP */
-};
-
-/* Types of one byte 0xc0 to 0xdf: what follows, in how many bytes. */
-static const struct {
-    uint8_t type;      /* enum yk_unpack_type; NOTHING: no such byte */
-    uint8_t n_follow;  /* bytes of the number behind the type byte */
-    uint8_t is_signed; /* it is a number with a sign */
-    uint8_t fixed;     /* n_follow 0: the number; EXTENSION: added to it for its type byte */
-} heads[32] = {
-    [0x00] = {YK_UNPACK_NIL, 0, 0, 0},       [0x02] = {YK_UNPACK_BOOL, 0, 0, 0},
-    [0x03] = {YK_UNPACK_BOOL, 0, 0, 1},      [0x04] = {YK_UNPACK_BYTES, 1, 0, 0},
-    [0x05] = {YK_UNPACK_BYTES, 2, 0, 0},     [0x06] = {YK_UNPACK_BYTES, 4, 0, 0},
-    [0x07] = {YK_UNPACK_EXTENSION, 1, 0, 1}, [0x08] = {YK_UNPACK_EXTENSION, 2, 0, 1},
-    [0x09] = {YK_UNPACK_EXTENSION, 4, 0, 1}, [0x0a] = {YK_UNPACK_FLOAT, 0, 0, 4},
-    [0x0b] = {YK_UNPACK_FLOAT, 0, 0, 8},     [0x0c] = {YK_UNPACK_UINT, 1, 0, 0},
-    [0x0d] = {YK_UNPACK_UINT, 2, 0, 0},      [0x0e] = {YK_UNPACK_UINT, 4, 0, 0},
-    [0x0f] = {YK_UNPACK_UINT, 8, 0, 0},      [0x10] = {YK_UNPACK_UINT, 1, 1, 0},
-    [0x11] = {YK_UNPACK_UINT, 2, 1, 0},      [0x12] = {YK_UNPACK_UINT, 4, 1, 0},
-    [0x13] = {YK_UNPACK_UINT, 8, 1, 0},      [0x14] = {YK_UNPACK_EXTENSION, 0, 0, 2},
-    [0x15] = {YK_UNPACK_EXTENSION, 0, 0, 3}, [0x16] = {YK_UNPACK_EXTENSION, 0, 0, 5},
-    [0x17] = {YK_UNPACK_EXTENSION, 0, 0, 9}, [0x18] = {YK_UNPACK_EXTENSION, 0, 0, 17},
-    [0x19] = {YK_UNPACK_TEXT, 1, 0, 0},      [0x1a] = {YK_UNPACK_TEXT, 2, 0, 0},
-    [0x1b] = {YK_UNPACK_TEXT, 4, 0, 0},      [0x1c] = {YK_UNPACK_ARRAY, 2, 0, 0},
-    [0x1d] = {YK_UNPACK_ARRAY, 4, 0, 0},     [0x1e] = {YK_UNPACK_MAP, 2, 0, 0},
-    [0x1f] = {YK_UNPACK_MAP, 4, 0, 0},
 };
 
 static uint64_t
@@ -52,17 +28,17 @@ big_endian(const uint8_t *at, uint32_t size)
 static const char *
 read_long_head(const uint8_t *at, size_t size, struct head *ret_head)
 {
-    uint8_t index = (uint8_t)(at[0] - 0xc0);
-    uint32_t n_follow = heads[index].n_follow;
-    if (heads[index].type == YK_UNPACK_NOTHING) {
+    const struct yk_head_form *form = &yk_head_forms[at[0] - 0xc0];
+    uint32_t n_follow = form->n_follow;
+    if (form->type == YK_UNPACK_NOTHING) {
         return "a type byte that does not exist";
     }
     if (size < 1 + n_follow) {
         return "it ends in the middle of a value";
     }
-    *ret_head = (struct head){(enum yk_unpack_type)heads[index].type, 1 + n_follow,
-                              big_endian(at + 1, n_follow) + heads[index].fixed};
-    if (heads[index].is_signed && at[1] >= 0x80) {
+    *ret_head = (struct head){(enum yk_unpack_type)form->type, 1 + n_follow,
+                              big_endian(at + 1, n_follow) + form->fixed};
+    if (form->is_signed && at[1] >= 0x80) {
         ret_head->type = YK_UNPACK_NEGATIVE;
     }
     return NULL;
@@ -133,13 +109,6 @@ yk_unpack_peek(const struct yk_unpack *unpack)
     return read_head(unpack, &head) == NULL ? head.type : YK_UNPACK_NOTHING;
 }
 
-static bool
-has_bytes(enum yk_unpack_type type)
-{
-    return type == YK_UNPACK_TEXT || type == YK_UNPACK_BYTES || type == YK_UNPACK_FLOAT ||
-           type == YK_UNPACK_EXTENSION;
-}
-
 /* Takes the head of a value of that type (NOTHING: of any); false: something is wrong. */
 static bool
 take_head(struct yk_unpack *unpack, enum yk_unpack_type type, struct head *ret_head)
@@ -151,7 +120,7 @@ take_head(struct yk_unpack *unpack, enum yk_unpack_type type, struct head *ret_h
     if (wrong == NULL) {
         /* Each value, and each of a pair, takes at least a byte. */
         uint64_t rest = (uint64_t)(unpack->end - unpack->at) - ret_head->size;
-        bool is_beyond = (has_bytes(ret_head->type) && ret_head->number > rest) ||
+        bool is_beyond = (yk_head_has_bytes(ret_head->type) && ret_head->number > rest) ||
                          (ret_head->type == YK_UNPACK_ARRAY && ret_head->number > rest) ||
                          (ret_head->type == YK_UNPACK_MAP && ret_head->number > rest / 2);
         wrong = is_beyond ? "a size or a count is greater than the bytes that are left" : NULL;
@@ -271,7 +240,7 @@ yk_unpack_skip(struct yk_unpack *unpack)
             (void)yk_unpack_array(unpack);
         } else if (type == YK_UNPACK_MAP) {
             (void)yk_unpack_map(unpack);
-        } else if (take_head(unpack, YK_UNPACK_NOTHING, &head) && has_bytes(type)) {
+        } else if (take_head(unpack, YK_UNPACK_NOTHING, &head) && yk_head_has_bytes(type)) {
             unpack->at += head.number;
         }
         while (unpack->depth > depth && unpack->left[unpack->depth] == 0) {

@@ -26,6 +26,8 @@ struct place {
     bool is_eof;
     int error;
     size_t n_sent, n_ends;
+    int n_connected, connect_error;
+    struct yk_loop_handler handler; /* of connections that are made here */
     int accepted_fd;
     uint32_t accepted_listener;
     int accept_error;
@@ -80,6 +82,16 @@ sent(void *arg, struct yk_loop_conn *conn, size_t size, int error)
     place->error = error != 0 ? error : place->error;
 }
 
+static void
+connected(void *arg, struct yk_loop_conn *conn, int error)
+{
+    struct place *place = arg;
+    g_assert_true(conn == place->conn);
+    g_assert_false(conn->is_connecting);
+    place->n_connected++;
+    place->connect_error = error;
+}
+
 /* False: this system does not let us. */
 static bool
 open_place(struct place *place, enum yk_io_engine engine)
@@ -89,8 +101,9 @@ open_place(struct place *place, enum yk_io_engine engine)
                                       .accept_failed = accept_failed,
                                       .room = room,
                                       .received = received,
-                                      .sent = sent};
-    *place = (struct place){.got = g_string_new(NULL), .accepted_fd = -1};
+                                      .sent = sent,
+                                      .connected = connected};
+    *place = (struct place){.got = g_string_new(NULL), .accepted_fd = -1, .handler = handler};
     if (yk_loop_open(engine, &handler, &place->loop) != YK_OK) {
         place->loop = NULL;
         return false;
@@ -384,6 +397,105 @@ test_listen(struct place *place)
     close(listener);
 }
 
+/* Another socket in the place of the one under test. */
+static void
+start_connect(struct place *place, const struct sockaddr_in *address)
+{
+    drop_conn(place);
+    yk_loop_wait(place->loop, 0);
+    place->fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    place->conn = g_new0(struct yk_loop_conn, 1);
+    place->n_connected = 0;
+    g_assert_cmpint(yk_loop_connect(place->loop, &place->handler, place->conn, place->fds[0],
+                                    (const struct sockaddr *)address, sizeof(*address)),
+                    ==, YK_OK);
+    g_assert_cmpint(place->n_connected, ==, 0); /* never before a wait */
+}
+
+static void
+wait_connected(struct place *place)
+{
+    for (int i = 0; place->n_connected == 0 && i < 200; i++) {
+        yk_loop_wait(place->loop, 100);
+    }
+    g_assert_cmpint(place->n_connected, ==, 1);
+}
+
+static void
+test_connect(struct place *place)
+{
+    struct sockaddr_in address;
+    int listener = listen_any(&address);
+    struct yk_slice slice = {"hello", 5};
+    char got[8];
+    start_connect(place, &address);
+    wait_connected(place);
+    g_assert_cmpint(place->connect_error, ==, 0);
+    g_assert_cmpint(fcntl(listener, F_SETFL, 0), ==, 0);
+    int other = accept(listener, NULL, NULL);
+    yk_loop_send(place->loop, place->conn, &slice, 1);
+    while (place->n_ends == 0) {
+        yk_loop_wait(place->loop, 100);
+    }
+    g_assert_cmpint(read(other, got, sizeof(got)), ==, 5);
+    put(other, "there", 5);
+    turn_until_size(place, 5);
+    close(other);
+    while (!place->is_eof) {
+        yk_loop_wait(place->loop, 100);
+    }
+    close(listener);
+    start_connect(place, &address); /* nobody listens any more */
+    wait_connected(place);
+    g_assert_cmpint(place->connect_error, ==, ECONNREFUSED);
+    g_assert_false(place->conn->wants_read);
+}
+
+/* It goes while it is being connected: nothing is told of it. */
+static void
+test_remove_connecting(struct place *place)
+{
+    struct sockaddr_in address;
+    int listener = listen_any(&address);
+    for (int i = 0; i < 20; i++) { /* more than its queue holds, so that some are left waiting */
+        start_connect(place, &address);
+        for (int k = 0; k < i % 3; k++) {
+            yk_loop_wait(place->loop, 0);
+        }
+        drop_conn(place);
+        int n_connected = place->n_connected;
+        yk_loop_wait(place->loop, 1);
+        g_assert_cmpint(place->n_connected, ==, n_connected);
+    }
+    close(listener);
+}
+
+/* Connections and listeners of others beside the owner: each is told of its own, and listens on its
+ * own. */
+static void
+test_handlers(struct place *place)
+{
+    struct sockaddr_in address;
+    struct place other = {.accepted_fd = -1};
+    struct yk_loop_handler handler = {
+        .arg = &other, .accepted = accepted, .accept_failed = accept_failed};
+    int listener = listen_any(&address);
+    yk_loop_add_listener_for(place->loop, &handler, listener, 3);
+    yk_loop_listen_for(place->loop, &handler, true);
+    yk_loop_listen(place->loop, false); /* the owner's, of which there is none */
+    int one = connect_to(&address);
+    while (other.accepted_fd < 0) {
+        yk_loop_wait(place->loop, 100);
+    }
+    g_assert_cmpint(place->accepted_fd, ==, -1);
+    g_assert_cmpuint(other.accepted_listener, ==, 3);
+    yk_loop_listen_for(place->loop, &handler, false);
+    yk_loop_wait(place->loop, 10);
+    close(other.accepted_fd);
+    close(one);
+    close(listener);
+}
+
 struct test {
     const char *name;
     void (*run)(struct place *place);
@@ -414,7 +526,9 @@ run_test(gconstpointer data)
     {"receive", test_receive, 1, engine}, {"receive_much", test_receive_much, 1, engine},          \
         {"read_off", test_read_off, 1, engine}, {"send", test_send, 1, engine},                    \
         {"reset", test_reset, 1, engine}, {"remove_sending", test_remove_sending, 20, engine},     \
-        {"wake", test_wake, 1, engine},                                                            \
+        {"wake", test_wake, 1, engine}, {"connect", test_connect, 3, engine},                      \
+        {"remove_connecting", test_remove_connecting, 1, engine},                                  \
+        {"handlers", test_handlers, 1, engine},                                                    \
     {                                                                                              \
         "listen", test_listen, 1, engine                                                           \
     }
