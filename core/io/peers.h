@@ -14,10 +14,9 @@
 #define YK_IO_PEERS_H
 
 #include "core/io/handover.h"
+#include "core/ring/view.h"
 
-#define YK_PEER_SELF 0u          /* the index of this node */
 #define YK_PEER_TOOL 0x80000000u /* set in the index of a tool's connection */
-#define YK_PEER_NONE UINT32_MAX
 
 struct yk_peers;
 
