@@ -378,6 +378,9 @@ take_effects(struct thread *thread)
             yk_links_send(thread->links, effect->send.peer, effect->send.worker,
                           effect->send.bytes);
             break;
+        case YK_EFFECT_ASK:
+            free(effect->wishes);
+            break;
         case YK_EFFECT_SHUT_DOWN:
             thread->threads->config.shut_down(thread->threads->config.arg);
             break;

@@ -8,17 +8,19 @@
 #include "core/replica/job.h"
 #include "core/replica/overlay.h"
 #include "core/replica/recall.h"
+#include "core/replica/replica.h"
 
-#define SEQUENCE_MAX  ((1ull << YK_SEQUENCE_BITS) - 1)
-#define SWEEP_BYTES   (32u * 1024)
+#define SEQUENCE_MAX ((1ull << YK_SEQUENCE_BITS) - 1)
+#define SWEEP_BYTES  (32u * 1024)
 
 /* What a slot knows beyond its records. */
 struct slot {
-    uint64_t sequence;      /* of the last version given */
-    uint64_t epoch;         /* of the versions that are given now */
-    uint64_t flush_version; /* records up to this one are absent */
-    uint64_t position;      /* with a journal: version of the last committed change */
-    uint64_t floor;         /* likewise: the greatest version ever forgotten */
+    uint64_t sequence;           /* of the last version given */
+    uint64_t epoch;              /* of the versions that are given now */
+    uint64_t flush_version;      /* records up to this one are absent */
+    uint64_t position;           /* with a journal: version of the last committed change */
+    uint64_t floor;              /* likewise: the greatest version ever forgotten */
+    struct yk_op_queue verdicts; /* clustered: refusals that wait for what they were judged on */
 };
 
 /* The last version that was given, or may have been given before the start. */
@@ -86,6 +88,13 @@ struct checkpoint {
     uint64_t n_records, size; /* written so far */
 };
 
+/* Entries of a clustered lane on their way to the journal, in its order. */
+struct wait;
+struct waits {
+    struct wait *ring; /* own */
+    uint32_t first, n, room;
+};
+
 /* Changes that recovery collects until there are enough for one call. */
 struct recovery;
 
@@ -118,8 +127,9 @@ struct yk_lane {
     struct yk_buffer *spare;
     struct yk_recall *recall; /* NULL: the engine remembers reads by itself */
 
-    /* With a journal. */
-    bool is_journaled;
+    /* With a journal, or with other members. */
+    bool is_journaled;           /* writes are prepared, and committed later */
+    bool has_log;                /* they go to the journal */
     bool admits_late;            /* the stack admits on another thread: by a job of its own */
     bool waits_room;             /* what is decided found no room beside what is not applied yet */
     bool is_flushing;            /* a flush is on its way to the journal: nothing else begins */
@@ -136,6 +146,14 @@ struct yk_lane {
     uint64_t flush_retry_ms;
     struct checkpoint checkpoint;
     struct recovery *recovery;
+
+    /* With other members. */
+    bool is_clustered;
+    struct yk_replica_setup replica_setup;
+    struct yk_replica *replicas; /* own, as slots */
+    struct yk_replica *dirty;    /* may have something to send; by next_dirty */
+    struct waits waits;
+    uint8_t *key_room; /* own: a key with its prefix */
 
     uint64_t n_damaged;     /* records that could not be read */
     uint64_t complained_ms; /* when such a one was last logged */
@@ -168,6 +186,9 @@ lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *rec
            (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
            record->version > lane_slot(lane, slot)->flush_version;
 }
+
+/* Has it ended by the time that every later primary will go by? */
+bool lane_may_reclaim(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record);
 
 /* Puts slot and generation in front of the pinned key. */
 void lane_put_prefix(const struct yk_op *op, uint32_t prefix);
@@ -256,6 +277,13 @@ bool lane_find_committed(const struct yk_lane *lane, const struct yk_op *op,
                          struct yk_buffer **ret_record);
 /* Of op NULL: a delayed one that is due. */
 void lane_flush_journaled(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms);
+void lane_push_prepared(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry,
+                        struct yk_op_queue *queue);
+void lane_commit_write(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry);
+void lane_note_needed(struct yk_lane *lane, uint64_t position);
+void lane_unreserve(struct yk_lane *lane, const struct yk_op *op);
+/* What the key stands for is what is committed again. */
+void lane_forget_prepared(struct yk_lane *lane, struct yk_overlay_entry *entry);
 void lane_start_flush(struct yk_lane *lane);     /* where one waits, and nothing is before it */
 bool lane_is_behind(const struct yk_lane *lane); /* too much waits to be applied */
 
@@ -287,6 +315,29 @@ void lane_finish_pages(struct yk_lane *lane, const struct yk_job *job);
 bool lane_snapshot_add(struct yk_lane *lane, uint32_t slot, struct yk_slice key,
                        struct yk_slice record); /* false: enough for this step */
 void lane_snapshot_scanned(struct yk_lane *lane, const struct yk_job *job);
+
+/* clustered.c */
+enum yk_err lane_clustered_init(struct yk_lane *lane) YK_MUST_CHECK;
+void lane_clustered_done(struct yk_lane *lane);
+/* Is the node the slot's primary, and may it answer for what it has just read? */
+bool lane_serves(const struct yk_lane *lane, uint32_t slot);
+bool lane_may_answer(const struct yk_lane *lane, uint32_t slot);
+/* May what was decided go to the other members? Else it is surely not done. */
+enum yk_err lane_may_propose(const struct yk_lane *lane, const struct yk_op *op,
+                             const char **ret_text) YK_MUST_CHECK;
+void lane_propose(struct yk_lane *lane, struct yk_op *op); /* it is admitted, and has its room */
+void lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry);
+void lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms);
+void lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position);
+/* Position in the log of the first entry that stands there and is not committed. */
+uint64_t lane_uncommitted_from(const struct yk_lane *lane);
+enum yk_err lane_replay_clustered(struct yk_lane *lane, const struct yk_entry *entry,
+                                  uint64_t position) YK_MUST_CHECK;
+void lane_recovered_clustered(struct yk_lane *lane);
+
+/* recover.c: what is committed goes on into the engine. */
+enum yk_err lane_replay_change(struct yk_lane *lane, const struct yk_entry *entry,
+                               uint64_t position) YK_MUST_CHECK;
 
 /* sweep.c */
 void lane_finish_scan(struct yk_lane *lane, struct yk_job *job);

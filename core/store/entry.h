@@ -23,6 +23,8 @@ struct yk_entry {
     uint8_t bucket;   /* index in the table of the file's head */
     uint16_t slot;    /* PAGE: number of the page */
     uint64_t version; /* epoch (24 bits) | sequence (40 bits); 0 for PAGE */
+    uint32_t lag; /* what is committed ended so many sequence numbers before it, for all that was
+                     known when it was written; 0: it is committed where it stands */
     struct yk_slice key;
     struct yk_slice value;
 };

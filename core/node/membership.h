@@ -1,0 +1,43 @@
+/* A worker's part in the replication of its lanes: messages of other nodes to their replicas, what
+ * these have to say to other nodes, their time, and what they ask of the managers.
+ *
+ * Threads: the worker's. Ownership: owns what is on its way, and a reference to the view. */
+#ifndef YK_NODE_MEMBERSHIP_H
+#define YK_NODE_MEMBERSHIP_H
+
+#include "core/node/replication.h"
+
+struct yk_membership_sink {
+    void *arg;
+    /* The lane, if it is this worker's and clustered, else NULL. */
+    struct yk_lane *(*lane)(void *arg, uint32_t bucket, uint32_t lane);
+    void (*touched)(void *arg, struct yk_lane *lane); /* is to be run */
+    /* Takes the reference. */
+    void (*send)(void *arg, uint32_t peer, uint32_t worker, struct yk_buffer *frame);
+    void (*ask)(void *arg, struct yk_wishes *wishes); /* takes them */
+};
+
+struct yk_membership {
+    const struct yk_world *world;
+    uint32_t worker, n_workers, n_buckets, n_lanes; /* lanes: of each bucket, in the node */
+    const char *const *names;                       /* of the buckets; lent */
+    struct yk_membership_sink sink;
+    struct yk_view *view; /* own; NULL: none has come */
+    struct yk_talk talk;
+    struct yk_wishes *wishes; /* own, with room */
+    int64_t tick_us, ticked_us;
+    uint64_t n_dropped; /* frames that were of no use */
+};
+
+void yk_membership_done(struct yk_membership *membership);
+/* Takes the reference. */
+void yk_membership_view(struct yk_membership *membership, struct yk_view *view);
+void yk_membership_refused(struct yk_membership *membership, struct yk_wishes *wishes); /* takes */
+/* The params of a "replicate", at which unpack stands. */
+void yk_membership_hear(struct yk_membership *membership, uint32_t peer, struct yk_unpack *unpack);
+/* In each turn, before its lanes are run. */
+void yk_membership_tick(struct yk_membership *membership);
+/* At its end: sends what there is. */
+void yk_membership_speak(struct yk_membership *membership);
+
+#endif
