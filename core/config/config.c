@@ -25,6 +25,16 @@ stack_free(struct yk_settings **stack, uint32_t n)
     g_free(stack);
 }
 
+static void
+nodes_free(struct yk_config *config)
+{
+    for (uint32_t i = 0; i < config->n_nodes; i++) {
+        g_free(config->nodes[i].name);
+        g_free(config->nodes[i].address);
+    }
+    g_free(config->nodes);
+}
+
 void
 yk_config_free(struct yk_config *config)
 {
@@ -44,6 +54,7 @@ yk_config_free(struct yk_config *config)
         g_strfreev(frontend->listen);
         stack_free(frontend->request_filters, frontend->n_request_filters);
     }
+    nodes_free(config);
     g_free(config->buckets);
     g_free(config->frontends);
     g_free(config->node.name);
@@ -202,6 +213,14 @@ node_assemble(struct yk_assembly *assembly, enum yk_err *ret_err)
     return assembly->config;
 }
 
+static void
+node_add(struct yk_config *to, const struct yk_node_config *node)
+{
+    to->nodes = g_renew(struct yk_config_node, to->nodes, to->n_nodes + 1);
+    to->nodes[to->n_nodes++] =
+        (struct yk_config_node){g_strdup(node->name), g_strdup(node->address), node->roles};
+}
+
 /* Assembles all nodes, and keeps the config of the chosen one. */
 static enum yk_err
 nodes_assemble(const struct yk_config_source *source, const struct yk_draft *draft,
@@ -216,6 +235,7 @@ nodes_assemble(const struct yk_config_source *source, const struct yk_draft *dra
         .n_managers = &n_managers,
         .error = error,
     };
+    struct yk_config all = {.n_nodes = 0}; /* no more of it than the nodes */
     struct yk_config *kept = NULL;
     for (uint32_t i = 0; i < assembly.n_nodes; i++) {
         enum yk_err err = YK_OK;
@@ -223,15 +243,19 @@ nodes_assemble(const struct yk_config_source *source, const struct yk_draft *dra
         assembly.is_chosen = assembly.node == chosen;
         struct yk_config *config = node_assemble(&assembly, &err);
         if (err != YK_OK) {
+            nodes_free(&all);
             yk_config_free(kept);
             return err;
         }
+        node_add(&all, &config->node);
         if (assembly.is_chosen) {
             kept = config;
         } else {
             yk_config_free(config);
         }
     }
+    kept->nodes = all.nodes;
+    kept->n_nodes = all.n_nodes;
     *ret_config = kept;
     return YK_OK;
 }

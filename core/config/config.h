@@ -46,8 +46,9 @@ struct yk_node_config {
     char *name;
     uint32_t roles; /* enum yk_role */
     char *address;
-    char *data; /* folder; NULL: the caller's default */
-    char *zone; /* "": none */
+    bool allow_remote; /* address may be beyond loopback, without authentication */
+    char *data;        /* folder; NULL: the caller's default */
+    char *zone;        /* "": none */
     uint32_t weight;
     uint32_t workers;      /* 0: one for each core */
     uint32_t lanes;        /* fixed when the data folder is made */
@@ -59,11 +60,20 @@ struct yk_node_config {
     uint32_t line; /* of its section; 0: not from a file */
 };
 
+/* A node of the file, as the others know it. */
+struct yk_config_node {
+    char *name;
+    char *address;
+    uint32_t roles; /* enum yk_role */
+};
+
 struct yk_config {
     char *file; /* NULL: built in */
     char *cluster_name;
     char *coordinator;
-    struct yk_node_config node;       /* the one that this process runs */
+    struct yk_node_config node;   /* the one that this process runs */
+    struct yk_config_node *nodes; /* all of the file, that one too; not in the dump */
+    uint32_t n_nodes;
     struct yk_bucket_config *buckets; /* by name, whatever the order of the file */
     uint32_t n_buckets;
     struct yk_frontend_config *frontends; /* likewise; whether or not the node is a gateway */

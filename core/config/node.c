@@ -74,6 +74,13 @@ address_check(const struct yk_assembly *assembly, const struct yk_fields *fields
             fields, YK_NODE_ADDRESS, YK_EINVALID, assembly->error,
             "is not reached from other nodes: write IP:PORT, such as 127.0.0.1:19800");
     }
+    if (!address.is_loopback && yk_field_number(fields, YK_NODE_ALLOW_REMOTE) == 0) {
+        return yk_place_fail(
+            &fields->fields[YK_NODE_ADDRESS].place, YK_EDENIED, assembly->error,
+            "address: other machines can reach '%s', and there is no authentication between "
+            "nodes; take 127.0.0.1:%u, or allow it in words: allow_remote = yes",
+            yk_field_text(fields, YK_NODE_ADDRESS), address.port);
+    }
     return YK_OK;
 }
 
@@ -94,6 +101,7 @@ node_fill(struct yk_node_config *node, const char *name, const struct yk_fields 
     const char *data = yk_field_text(fields, YK_NODE_DATA);
     node->name = g_strdup(name);
     node->address = g_strdup(yk_field_text(fields, YK_NODE_ADDRESS));
+    node->allow_remote = yk_field_number(fields, YK_NODE_ALLOW_REMOTE) != 0;
     node->data = *data != '\0' ? g_strdup(data) : NULL;
     node->zone = g_strdup(yk_field_text(fields, YK_NODE_ZONE));
     node->weight = (uint32_t)yk_field_number(fields, YK_NODE_WEIGHT);

@@ -105,6 +105,7 @@ node_add(struct writer *writer, const struct yk_node_config *node)
     writer->line = node->line;
     row_add(writer, core_option(writer, YK_NODE_ROLES), roles_print(node->roles));
     text_add(writer, YK_NODE_ADDRESS, node->address);
+    number_add(writer, YK_NODE_ALLOW_REMOTE, node->allow_remote);
     text_add(writer, YK_NODE_DATA, node->data);
     text_add(writer, YK_NODE_ZONE, node->zone);
     number_add(writer, YK_NODE_WEIGHT, node->weight);

@@ -36,7 +36,13 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
              "What this node is: manager, server (stores), gateway (speaks to clients). A node "
              "alone in its file is all three, any other one server and gateway unless it says so."},
     [YK_NODE_ADDRESS] = {KEY("address", STRING), .fallback = "127.0.0.1:19800", .min = 1,
-                         .help = "Where other nodes and tools reach this node."},
+                         .help = "Where other nodes and tools reach this node. It listens there if "
+                                 "its file has more than one node."},
+    [YK_NODE_ALLOW_REMOTE] =
+        {KEY("allow_remote", BOOL), .fallback = "no",
+         .help =
+             "Whether address may be one where other machines reach it, without authentication: "
+             "whoever does can read and change what the node holds."},
     [YK_NODE_DATA] = {KEY("data", STRING), .max = 4095,
                       .help = "Data folder. Without it: $XDG_STATE_HOME/yakumo, for root "
                               "/var/lib/yakumo."},

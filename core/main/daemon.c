@@ -19,7 +19,7 @@
 #include "core/io/thread.h"
 #include "core/main/facts.h"
 
-enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256 };
+enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256, DESCRIPTORS_OF_PEERS = 4096 };
 
 struct yk_daemon {
     const struct yk_start_options *options;
@@ -30,6 +30,8 @@ struct yk_daemon {
     struct yk_start start;
     struct yk_listener *listeners;
     uint32_t n_listeners;
+    struct yk_listener peer_listener; /* if the file has other nodes */
+    struct yk_peers *peers;           /* likewise; else NULL */
     struct yk_facts facts;
 };
 
@@ -60,12 +62,61 @@ open_listeners(struct yk_daemon *daemon, char *error)
     return YK_OK;
 }
 
+static bool
+has_peers(const struct yk_daemon *daemon)
+{
+    return daemon->config->n_nodes > 1;
+}
+
+static enum yk_err
+open_peer_listener(struct yk_daemon *daemon, char *error)
+{
+    return has_peers(daemon)
+               ? yk_listener_open(daemon->config->node.address, 0, yk_start_workers(daemon->config),
+                                  &daemon->peer_listener, error)
+               : YK_OK;
+}
+
+/* What this node says of itself, and what the file says of the others. */
+static enum yk_err
+make_peers(struct yk_daemon *daemon, char *error)
+{
+    const struct yk_config *config = daemon->config;
+    const struct yk_datadir *datadir = &daemon->start.datadir;
+    struct yk_hello own = {.nonce = datadir->nonce,
+                           .n_workers = daemon->start.node->n_workers,
+                           .n_lanes = config->node.lanes};
+    if (!has_peers(daemon)) {
+        return YK_OK;
+    }
+    g_strlcpy(own.cluster_id, datadir->cluster_id, sizeof(own.cluster_id));
+    g_strlcpy(own.node_id, datadir->node_id, sizeof(own.node_id));
+    g_strlcpy(own.name, config->node.name, sizeof(own.name));
+    g_strlcpy(own.address, daemon->peer_listener.text, sizeof(own.address));
+    daemon->peers = yk_peers_new(&own);
+    if (daemon->peers == NULL) {
+        snprintf(error, YK_ERROR_SIZE, "out of memory");
+        return YK_ENOMEM;
+    }
+    for (uint32_t i = 0; i < config->n_nodes; i++) {
+        const struct yk_config_node *node = &config->nodes[i];
+        if (strcmp(node->name, config->node.name) != 0 &&
+            yk_peers_put(daemon->peers, NULL, node->name, node->address) == YK_PEER_NONE) {
+            snprintf(error, YK_ERROR_SIZE, "[node %s] is one more than the %d nodes that one knows",
+                     node->name, YK_PEERS_MAX);
+            return YK_EINVALID;
+        }
+    }
+    return YK_OK;
+}
+
 /* Each connection is a descriptor. */
 static void
 raise_descriptors(struct yk_daemon *daemon)
 {
     struct rlimit limit;
-    rlim_t wanted = daemon->config->node.connections_max + DESCRIPTORS_SPARE;
+    rlim_t wanted = daemon->config->node.connections_max + DESCRIPTORS_SPARE +
+                    (has_peers(daemon) ? DESCRIPTORS_OF_PEERS : 0);
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted) {
         return;
     }
@@ -105,6 +156,8 @@ start_threads(struct yk_daemon *daemon, char *error)
                                        .io = daemon->config->node.io,
                                        .journal = daemon->start.keep.journal,
                                        .connections_max = daemon->config->node.connections_max,
+                                       .peers = daemon->peers,
+                                       .peer_listener = &daemon->peer_listener,
                                        .shut_down = ask_to_stop};
     return yk_threads_start(&config, &daemon->start.threads, error);
 }
@@ -115,7 +168,13 @@ start(struct yk_daemon *daemon, char *error)
     raise_descriptors(daemon);
     enum yk_err result = open_listeners(daemon, error);
     if (result == YK_OK) {
+        result = open_peer_listener(daemon, error);
+    }
+    if (result == YK_OK) {
         result = yk_start(&daemon->start, error);
+    }
+    if (result == YK_OK) {
+        result = make_peers(daemon, error);
     }
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->start.node);
@@ -137,6 +196,8 @@ end(struct yk_daemon *daemon, bool is_clean)
         yk_listener_close(&daemon->listeners[i]);
     }
     g_free(daemon->listeners);
+    yk_listener_close(&daemon->peer_listener);
+    yk_peers_free(daemon->peers);
     yk_start_end(&daemon->start, is_clean);
     yk_config_free(daemon->reloaded);
     yk_config_free(daemon->config);
@@ -216,9 +277,10 @@ static void
 log_state(void *arg, struct yk_worker *worker)
 {
     struct yk_daemon *daemon = arg;
-    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main", "state worker=%u connections=%u idle=%s",
-           yk_worker_index(worker), yk_worker_sessions(worker),
-           yk_worker_is_idle(worker) ? "yes" : "no");
+    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main",
+           "state worker=%u connections=%u idle=%s frames_dropped=%llu", yk_worker_index(worker),
+           yk_worker_sessions(worker), yk_worker_is_idle(worker) ? "yes" : "no",
+           (unsigned long long)yk_worker_frames_dropped(worker));
 }
 
 static void
@@ -231,6 +293,10 @@ log_start(struct yk_daemon *daemon)
         yk_log(world, YK_LOG_NOTICE, "main", "listening frontend=\"%s\" address=%s bucket=%s",
                frontend->name, daemon->listeners[i].text,
                daemon->config->buckets[frontend->bucket_index].name);
+    }
+    if (has_peers(daemon)) {
+        yk_log(world, YK_LOG_NOTICE, "main", "listening for=nodes address=%s",
+               daemon->peer_listener.text);
     }
     yk_log(world, YK_LOG_NOTICE, "main",
            "ready version=%s pid=%ld node=%s data=%s epoch=%llu workers=%u lanes=%u io=%s",
