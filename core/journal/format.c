@@ -13,7 +13,7 @@ enum {
     HEAD_NAMES = 80, /* offset of the first name */
     HEAD_CHECKSUM = YK_JOURNAL_HEAD_SIZE - 8,
     BATCH_CHECKSUM = YK_BATCH_HEAD_SIZE - 8,
-    ENTRY_KIND_MAX = YK_ENTRY_CUT
+    ENTRY_KIND_MAX = YK_ENTRY_COPIED
 };
 
 static uint8_t *

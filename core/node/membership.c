@@ -129,12 +129,41 @@ hear_ack(void *arg, uint32_t bucket, const struct yk_ack *ack)
     }
 }
 
+static void
+hear_copy(void *arg, uint32_t bucket, const struct yk_copy *copy)
+{
+    const struct speaker *speaker = arg;
+    struct yk_lane *lane = lane_of(speaker, bucket, copy->slot);
+    uint32_t node = lane != NULL ? node_of(speaker, bucket) : YK_NODE_NONE;
+    if (node != YK_NODE_NONE) {
+        yk_lane_on_copy(lane, node, copy);
+        speaker->membership->sink.touched(speaker->membership->sink.arg, lane);
+    }
+}
+
 void
-yk_membership_hear(struct yk_membership *membership, uint32_t peer, struct yk_unpack *unpack)
+yk_membership_copy(struct yk_membership *membership, uint32_t bucket, uint32_t node,
+                   const struct yk_copy *copy)
+{
+    const struct yk_view_bucket *view =
+        membership->view != NULL ? &membership->view->buckets[bucket] : NULL;
+    if (view != NULL && node < view->bucket.n_nodes && view->peers[node] != YK_PEER_NONE) {
+        (void)yk_talk_copy(&membership->talk, view->peers[node],
+                           yk_view_worker(&view->bucket.nodes[node], copy->slot), bucket, copy);
+    }
+}
+
+void
+yk_membership_hear(struct yk_membership *membership, uint32_t peer, bool is_copies,
+                   struct yk_unpack *unpack)
 {
     struct speaker speaker = {membership, peer};
-    const struct yk_listener_fns fns = {&speaker, find_bucket, hear_append, hear_ack};
-    yk_talk_hear(unpack, &fns);
+    const struct yk_listener_fns fns = {&speaker, find_bucket, hear_append, hear_ack, hear_copy};
+    if (is_copies) {
+        yk_talk_hear_copies(unpack, &fns);
+    } else {
+        yk_talk_hear(unpack, &fns);
+    }
     membership->n_dropped += unpack->wrong != NULL;
 }
 

@@ -33,8 +33,12 @@ void yk_membership_done(struct yk_membership *membership);
 /* Takes the reference. */
 void yk_membership_view(struct yk_membership *membership, struct yk_view *view);
 void yk_membership_refused(struct yk_membership *membership, struct yk_wishes *wishes); /* takes */
-/* The params of a "replicate", at which unpack stands. */
-void yk_membership_hear(struct yk_membership *membership, uint32_t peer, struct yk_unpack *unpack);
+/* The params of a "replicate" or of a "copy", at which unpack stands. */
+void yk_membership_hear(struct yk_membership *membership, uint32_t peer, bool is_copies,
+                        struct yk_unpack *unpack);
+/* A lane's message for a node of the bucket's register. */
+void yk_membership_copy(struct yk_membership *membership, uint32_t bucket, uint32_t node,
+                        const struct yk_copy *copy);
 /* In each turn, before its lanes are run. */
 void yk_membership_tick(struct yk_membership *membership);
 /* At its end: sends what there is. */

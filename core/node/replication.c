@@ -12,22 +12,25 @@
 enum { FRAME_SOFT_MAX = 4 * 1024 * 1024, HEAD_MAX = 256 };
 
 static const char method[] = "replicate";
+static const char copy_method[] = "copy";
 
 /* Of one thread of another node and one bucket. */
 struct yk_outgoing {
     uint32_t peer, worker, bucket;
     uint32_t n_appends, n_acks;
+    bool is_copies;               /* they stand in appends */
     struct yk_pack appends, acks; /* the items, without the heads of their arrays */
 };
 
 /* Gathering */
 
 static struct yk_outgoing *
-outgoing_to(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket)
+outgoing_to(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket, bool is_copies)
 {
     for (uint32_t i = 0; i < talk->n_outgoing; i++) {
         struct yk_outgoing *out = &talk->outgoing[i];
-        if (out->peer == peer && out->worker == worker && out->bucket == bucket) {
+        if (out->peer == peer && out->worker == worker && out->bucket == bucket &&
+            out->is_copies == is_copies) {
             return out;
         }
     }
@@ -47,7 +50,8 @@ outgoing_to(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucke
         talk->room = room;
     }
     struct yk_outgoing *out = &talk->outgoing[talk->n_outgoing++];
-    *out = (struct yk_outgoing){.peer = peer, .worker = worker, .bucket = bucket};
+    *out = (struct yk_outgoing){
+        .peer = peer, .worker = worker, .bucket = bucket, .is_copies = is_copies};
     yk_pack_init(&out->appends, YK_FRAME_SIZE_MAX - HEAD_MAX);
     yk_pack_init(&out->acks, YK_FRAME_SIZE_MAX - HEAD_MAX);
     return out;
@@ -94,7 +98,7 @@ bool
 yk_talk_append(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket,
                const struct yk_append *append, const struct yk_tail *tail)
 {
-    struct yk_outgoing *out = outgoing_to(talk, peer, worker, bucket);
+    struct yk_outgoing *out = outgoing_to(talk, peer, worker, bucket, false);
     if (out == NULL || out->appends.size > YK_FRAME_SIZE_MAX / 4) {
         return false;
     }
@@ -126,7 +130,7 @@ bool
 yk_talk_ack(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket,
             const struct yk_ack *ack)
 {
-    struct yk_outgoing *out = outgoing_to(talk, peer, worker, bucket);
+    struct yk_outgoing *out = outgoing_to(talk, peer, worker, bucket, false);
     if (out == NULL) {
         return false;
     }
@@ -144,6 +148,34 @@ yk_talk_ack(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucke
     return true;
 }
 
+bool
+yk_talk_copy(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket,
+             const struct yk_copy *copy)
+{
+    struct yk_outgoing *out = outgoing_to(talk, peer, worker, bucket, true);
+    if (out == NULL || out->appends.size > YK_FRAME_SIZE_MAX / 4) {
+        return false;
+    }
+    struct yk_pack *pack = &out->appends;
+    yk_pack_array(pack, 10);
+    yk_pack_uint(pack, copy->slot);
+    yk_pack_uint(pack, copy->kind);
+    yk_pack_bool(pack, copy->is_answer);
+    yk_pack_uint(pack, copy->epoch);
+    yk_pack_uint(pack, copy->incarnation);
+    yk_pack_uint(pack, copy->copy);
+    yk_pack_uint(pack, copy->start);
+    yk_pack_uint(pack, copy->flush_version);
+    yk_pack_uint(pack, copy->number);
+    yk_pack_array(pack, 2 * copy->n_entries);
+    for (uint32_t i = 0; i < copy->n_entries; i++) {
+        yk_pack_bytes(pack, copy->entries[i].key);
+        yk_pack_bytes(pack, copy->entries[i].value);
+    }
+    out->n_appends++;
+    return true;
+}
+
 /* Frames */
 
 static struct yk_buffer *
@@ -156,11 +188,13 @@ frame_of(const struct yk_outgoing *out, const char *name)
     yk_pack_init(&middle, HEAD_MAX);
     yk_pack_array(&head, 3);
     yk_pack_uint(&head, 2);
-    yk_pack_text(&head, method);
-    yk_pack_array(&head, 3);
+    yk_pack_text(&head, out->is_copies ? copy_method : method);
+    yk_pack_array(&head, out->is_copies ? 2 : 3);
     yk_pack_text(&head, name);
     yk_pack_array(&head, out->n_appends);
-    yk_pack_array(&middle, out->n_acks);
+    if (!out->is_copies) {
+        yk_pack_array(&middle, out->n_acks);
+    }
     bool is_whole = head.result == YK_OK && middle.result == YK_OK &&
                     out->appends.result == YK_OK && out->acks.result == YK_OK;
     if (is_whole) {
@@ -352,5 +386,58 @@ yk_talk_hear(struct yk_unpack *unpack, const struct yk_listener_fns *fns)
     uint32_t n_acks = yk_unpack_array(unpack);
     for (uint32_t i = 0; i < n_acks && unpack->wrong == NULL; i++) {
         read_ack(unpack, bucket, fns);
+    }
+}
+
+static void
+read_copy(struct yk_unpack *unpack, uint32_t bucket, const struct yk_listener_fns *fns)
+{
+    struct yk_copy copy = {0};
+    struct yk_entry entries[YK_COPY_RECORDS_MAX];
+    (void)yk_unpack_array(unpack);
+    copy.slot = (uint16_t)yk_unpack_uint(unpack, YK_SLOTS_MAX - 1);
+    copy.kind = (enum yk_copy_kind)yk_unpack_uint(unpack, YK_COPY_END);
+    copy.is_answer = yk_unpack_bool(unpack);
+    copy.epoch = (uint32_t)yk_unpack_uint(unpack, YK_EPOCH_MAX);
+    copy.incarnation = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX);
+    copy.copy = yk_unpack_uint(unpack, UINT64_MAX);
+    copy.start = yk_unpack_uint(unpack, UINT64_MAX);
+    copy.flush_version = yk_unpack_uint(unpack, UINT64_MAX);
+    copy.number = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX);
+    uint32_t n = yk_unpack_array(unpack);
+    if (n % 2 != 0 || n / 2 > YK_COPY_RECORDS_MAX || copy.kind == 0 || copy.copy == 0) {
+        yk_unpack_fail(unpack, "a copy that cannot be");
+        return;
+    }
+    for (uint32_t i = 0; i < n / 2; i++) {
+        entries[i] = (struct yk_entry){.kind = YK_ENTRY_PUT, .slot = copy.slot};
+        entries[i].key = yk_unpack_bytes(unpack, YK_KEY_SIZE_MAX);
+        entries[i].value = yk_unpack_bytes(unpack, YK_VALUE_SIZE_MAX + YK_RECORD_OVERHEAD_MAX);
+        if (entries[i].key.size == 0 || entries[i].value.size == 0) {
+            yk_unpack_fail(unpack, "an empty record");
+        }
+    }
+    yk_unpack_leave(unpack);
+    yk_unpack_leave(unpack);
+    copy.n_entries = n / 2;
+    copy.entries = entries;
+    if (unpack->wrong == NULL) {
+        fns->copy(fns->arg, bucket, &copy);
+    }
+}
+
+void
+yk_talk_hear_copies(struct yk_unpack *unpack, const struct yk_listener_fns *fns)
+{
+    if (yk_unpack_array(unpack) < 2) {
+        return;
+    }
+    uint32_t bucket = fns->bucket(fns->arg, yk_unpack_text(unpack, YK_NAME_SIZE_MAX));
+    if (bucket == UINT32_MAX) {
+        return;
+    }
+    uint32_t n = yk_unpack_array(unpack);
+    for (uint32_t i = 0; i < n && unpack->wrong == NULL; i++) {
+        read_copy(unpack, bucket, fns);
     }
 }

@@ -9,6 +9,10 @@
  *         record   (epoch, primary, nonce, begins, is lossy, members, eligible, targets): members
  *                  and eligible as arrays of index, incarnation, one behind the other
  *
+ *     [2, "copy", [bucket, copies]]
+ *         copy     (slot, kind, is answer, epoch, incarnation, copy, start, flush version, number,
+ *                  records: array of key, record, one behind the other); see core/replica/copy.h
+ *
  * What is to be sent in a turn is gathered for each thread of another node, one frame for each
  * bucket. A frame that is not of this form is left out, as if it had been lost.
  *
@@ -36,6 +40,8 @@ bool yk_talk_append(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32
                     const struct yk_append *append, const struct yk_tail *tail);
 bool yk_talk_ack(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket,
                  const struct yk_ack *ack);
+bool yk_talk_copy(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bucket,
+                  const struct yk_copy *copy);
 /* Takes a frame of what was gathered, for that bucket (whose name it is to have); NULL: nothing
  * more is to be sent. */
 struct yk_buffer *yk_talk_take(struct yk_talk *talk, const char *const *names, uint32_t *ret_peer,
@@ -47,10 +53,13 @@ struct yk_listener_fns {
     uint32_t (*bucket)(void *arg, struct yk_slice name);
     void (*append)(void *arg, uint32_t bucket, const struct yk_append *append);
     void (*ack)(void *arg, uint32_t bucket, const struct yk_ack *ack);
+    void (*copy)(void *arg, uint32_t bucket, const struct yk_copy *copy);
 };
 
 /* The params of a "replicate", at which unpack stands; what was right until something was wrong has
  * been told. */
 void yk_talk_hear(struct yk_unpack *unpack, const struct yk_listener_fns *fns);
+/* Likewise of a "copy". */
+void yk_talk_hear_copies(struct yk_unpack *unpack, const struct yk_listener_fns *fns);
 
 #endif

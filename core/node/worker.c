@@ -424,12 +424,20 @@ worker_frame(struct yk_worker *worker, uint32_t peer, uint32_t from, struct yk_s
     uint64_t type = yk_unpack_uint(&unpack, UINT32_MAX);
     struct yk_slice method = yk_unpack_text(&unpack, YK_NAME_SIZE_MAX);
     (void)from;
-    if (type == 2 && yk_slice_equal(method, yk_slice_of_text("replicate")) &&
-        worker->membership.view != NULL) {
-        yk_membership_hear(&worker->membership, peer, &unpack);
+    bool is_copies = yk_slice_equal(method, yk_slice_of_text("copy"));
+    if (type == 2 && worker->membership.view != NULL &&
+        (is_copies || yk_slice_equal(method, yk_slice_of_text("replicate")))) {
+        yk_membership_hear(&worker->membership, peer, is_copies, &unpack);
     } else {
         worker->n_frames_dropped++;
     }
+}
+
+static void
+lane_copy(void *arg, struct yk_lane *lane, uint32_t node, const struct yk_copy *message)
+{
+    struct yk_worker *worker = arg;
+    yk_membership_copy(&worker->membership, yk_lane_bucket(lane), node, message);
 }
 
 static void
@@ -839,7 +847,8 @@ yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane)
                                         .reserve = lane_reserve,
                                         .unreserve = lane_unreserve,
                                         .append = lane_append,
-                                        .keep = lane_keep};
+                                        .keep = lane_keep,
+                                        .copy = lane_copy};
     YK_ASSERT(config.durability == YK_DURABILITY_MEMORY || worker->config.room != NULL);
     enum yk_err result = yk_lane_new(&config, &own->lanes[own->n_lanes]);
     if (result != YK_OK) {

@@ -9,9 +9,15 @@
 
 #include <stdlib.h>
 
+#include <glib.h>
+
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
 #include "core/base/hash.h"
+
+/* Versions that no entry has: marks of a copy. */
+#define WAIT_WIPE   UINT64_MAX
+#define WAIT_COPIED (UINT64_MAX - 1)
 
 enum { TAIL_BYTES_MAX = 64 * 1024, UNCOMMITTED_MAX = 4096, WAITS_MIN = 64 };
 
@@ -71,6 +77,22 @@ push_wait(struct yk_lane *lane, const struct yk_replica *replica, uint64_t mark,
     return true;
 }
 
+/* The marks of a copy; what was wiped again since is of an older one. */
+static void
+journaled_copy(struct yk_lane *lane, struct yk_replica *replica, const struct wait *wait,
+               uint64_t position)
+{
+    if (lane->has_log) {
+        lane_note_needed(lane, position);
+    }
+    if (wait->version == WAIT_WIPE) {
+        lane_slot(lane, replica->slot)->wiped_from = position;
+    } else if (wait->n_cuts == replica->n_cuts && replica->is_void) {
+        lane_copy_ends(lane, replica);
+        touch(lane, replica);
+    }
+}
+
 void
 lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
 {
@@ -80,6 +102,10 @@ lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
         struct yk_replica *replica = replica_of(lane, wait.slot);
         waits->first = (waits->first + 1) & (waits->room - 1);
         waits->n--;
+        if (wait.version == WAIT_WIPE || wait.version == WAIT_COPIED) {
+            journaled_copy(lane, replica, &wait, position);
+            continue;
+        }
         if (lane->has_log) {
             uint32_t above = yk_tail_above(&replica->tail, wait.version);
             if (above > 0) {
@@ -99,6 +125,7 @@ lane_uncommitted_from(const struct yk_lane *lane)
     for (uint32_t i = 0; lane->is_clustered && i < lane->n_slots; i++) {
         const struct yk_replica *replica = &lane->replicas[i];
         uint32_t above = yk_tail_above(&replica->tail, replica->commit);
+        from = MIN(from, lane->slots[i].wiped_from);
         if (above < replica->tail.n) {
             uint64_t position = yk_tail_at(&replica->tail, above)->position;
             from = position != 0 && position < from ? position : from;
@@ -154,10 +181,28 @@ replica_append(void *arg, struct yk_replica *replica, const struct yk_tail_entry
                            .version = entry->version,
                            .key = slice_of(entry->key),
                            .value = slice_of(entry->value)};
-    if (!reserve_entry(lane, own.key.size, own.value.size)) {
+    if (lane_is_void_full(replica) || !reserve_entry(lane, own.key.size, own.value.size)) {
         return false;
     }
     journal_entry(lane, replica, &own);
+    return true;
+}
+
+bool
+lane_journal_copy(struct yk_lane *lane, struct yk_replica *replica, const struct yk_entry *entry)
+{
+    const struct yk_lane_sink *sink = &lane->config.sink;
+    if (!reserve_entry(lane, entry->key.size, entry->value.size)) {
+        return false;
+    }
+    struct yk_entry own = *entry;
+    own.bucket = (uint8_t)lane->config.bucket_index;
+    own.slot = replica->slot;
+    uint64_t mark = lane->has_log ? sink->append(sink->arg, lane, &own) : 0;
+    if (entry->kind != YK_ENTRY_COPY &&
+        !push_wait(lane, replica, mark, entry->kind == YK_ENTRY_WIPE ? WAIT_WIPE : WAIT_COPIED)) {
+        lane_stop(lane, YK_ENOMEM);
+    }
     return true;
 }
 
@@ -241,6 +286,36 @@ apply_entry(struct yk_lane *lane, const struct yk_replica *replica,
         }
     }
     lane_queue_applied(lane, own, entry->value);
+}
+
+bool
+lane_put_copied(struct yk_lane *lane, const struct yk_replica *replica,
+                const struct yk_entry *record)
+{
+    struct yk_tail_entry entry = {.kind = YK_ENTRY_PUT,
+                                  .hash = yk_hash(record->key),
+                                  .key = yk_buffer_new_copy(record->key),
+                                  .value = yk_buffer_new_copy(record->value)};
+    bool may = entry.key != NULL && entry.value != NULL;
+    if (may) {
+        apply_entry(lane, replica, &entry);
+    }
+    yk_buffer_unref(entry.key);
+    yk_buffer_unref(entry.value);
+    return may && !lane->is_stopped;
+}
+
+void
+lane_drop_key(struct yk_lane *lane, struct yk_slice key)
+{
+    struct yk_tail_entry entry = {
+        .kind = YK_ENTRY_DELETE, .hash = yk_hash(key), .key = yk_buffer_new_copy(key)};
+    if (entry.key == NULL) {
+        lane_stop(lane, YK_ENOMEM);
+        return;
+    }
+    apply_entry(lane, replica_of(lane, yk_ring_slot(&lane->config.ring, entry.hash)), &entry);
+    yk_buffer_unref(entry.key);
 }
 
 static void
@@ -466,15 +541,18 @@ replica_changed(void *arg, struct yk_replica *replica, bool steps_down)
 static void
 replica_copy(void *arg, struct yk_replica *replica, uint32_t node, uint32_t incarnation)
 {
-    (void)arg, (void)replica, (void)node, (void)incarnation;
+    lane_copy_wanted(arg, replica, node, incarnation);
 }
 
 static void
 replica_wiped(void *arg, struct yk_replica *replica)
 {
     struct yk_lane *lane = arg;
-    lane_slot(lane, replica->slot)->flush_version = 0;
-    (void)lane;
+    struct slot *slot = lane_slot(lane, replica->slot);
+    /* What is older is absent, though it may still be found in the engine. */
+    slot->flush_version = (uint64_t)replica->record.begins << YK_SEQUENCE_BITS;
+    slot->position = 0;
+    lane->has_mortals = true;
 }
 
 /* From outside */
@@ -536,6 +614,7 @@ yk_lane_tick(struct yk_lane *lane)
         end_verdicts(lane, replica, false);
         touch(lane, replica);
     }
+    lane_copy_step(lane);
 }
 
 struct yk_replica *
@@ -574,7 +653,7 @@ static enum yk_err
 replay_committed(struct yk_lane *lane, struct yk_replica *replica, uint64_t sequence)
 {
     enum yk_err result = YK_OK;
-    while (result == YK_OK) {
+    while (result == YK_OK && !replica->is_void) {
         uint32_t above = yk_tail_above(&replica->tail, replica->commit);
         const struct yk_tail_entry *entry =
             above < replica->tail.n ? yk_tail_at(&replica->tail, above) : NULL;
@@ -597,12 +676,42 @@ replay_committed(struct yk_lane *lane, struct yk_replica *replica, uint64_t sequ
     return result;
 }
 
+static enum yk_err
+replay_copy(struct yk_lane *lane, struct yk_replica *replica, const struct yk_entry *entry,
+            uint64_t position)
+{
+    struct slot *slot = lane_slot(lane, replica->slot);
+    lane_note_needed(lane, position);
+    if (entry->kind == YK_ENTRY_WIPE) {
+        yk_tail_done(&replica->tail);
+        yk_tail_init(&replica->tail, entry->version);
+        replica->commit = entry->version;
+        replica->is_void = true;
+        slot->position = 0;
+        slot->wiped_from = position;
+    } else if (entry->kind == YK_ENTRY_COPY) {
+        struct yk_entry put = *entry;
+        put.kind = YK_ENTRY_PUT;
+        return replica->is_void ? lane_replay_put(lane, &put) : YK_OK;
+    } else if (replica->is_void && entry->version == replica->tail.base) {
+        replica->is_void = false;
+        slot->position = entry->version;
+        slot->wiped_from = UINT64_MAX;
+        memcpy(&slot->flush_version, entry->value.data, 8);
+    }
+    return YK_OK;
+}
+
 enum yk_err
 lane_replay_clustered(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position)
 {
     uint32_t index = yk_ring_slot_index(&lane->config.ring, entry->slot);
     struct yk_replica *replica = &lane->replicas[index];
     begin_at(lane, index);
+    if (entry->kind == YK_ENTRY_WIPE || entry->kind == YK_ENTRY_COPY ||
+        entry->kind == YK_ENTRY_COPIED) {
+        return replay_copy(lane, replica, entry, position);
+    }
     if (entry->kind == YK_ENTRY_CUT) {
         if (entry->version >= replica->commit) {
             yk_tail_cut(&replica->tail, entry->version);
@@ -671,9 +780,10 @@ lane_clustered_init(struct yk_lane *lane)
                                            replica_changed, replica_copy, replica_wiped}};
     for (uint32_t i = 0; i < lane->n_slots; i++) {
         uint32_t slot = i * config->ring.n_lanes + config->lane;
+        lane->slots[i].wiped_from = UINT64_MAX;
         yk_replica_init(&lane->replicas[i], &lane->replica_setup, (uint16_t)slot, 0, boot_us(lane));
     }
-    return YK_OK;
+    return lane_copying_init(lane);
 }
 
 void
@@ -682,6 +792,7 @@ lane_clustered_done(struct yk_lane *lane)
     for (uint32_t i = 0; lane->replicas != NULL && i < lane->n_slots; i++) {
         yk_replica_done(&lane->replicas[i]);
     }
+    lane_copying_done(lane);
     free(lane->replicas);
     free(lane->key_room);
     free(lane->waits.ring);

@@ -24,6 +24,7 @@
 #ifndef YK_REPLICA_LANE_H
 #define YK_REPLICA_LANE_H
 
+#include "core/replica/copy.h"
 #include "core/replica/replica.h"
 #include "core/ring/ring.h"
 
@@ -57,6 +58,9 @@ struct yk_lane_sink {
     /* Takes a piece of a snapshot; its end is told by yk_lane_kept, but for GIVE_UP. The bundle is
      * the lane's and lent until then. flags: enum yk_keep_flags. */
     void (*keep)(void *arg, struct yk_lane *lane, struct yk_bundle *bundle, uint32_t flags);
+    /* Of a clustered lane: to that node (index in the register); it may be lost. The message is
+     * lent. */
+    void (*copy)(void *arg, struct yk_lane *lane, uint32_t node, const struct yk_copy *message);
 };
 
 struct yk_lane_config {
@@ -160,6 +164,7 @@ bool yk_lane_is_clustered(const struct yk_lane *lane);
 void yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view);
 void yk_lane_on_append(struct yk_lane *lane, uint32_t from, const struct yk_append *append);
 void yk_lane_on_ack(struct yk_lane *lane, uint32_t from, const struct yk_ack *ack);
+void yk_lane_on_copy(struct yk_lane *lane, uint32_t from, const struct yk_copy *message);
 void yk_lane_refused(struct yk_lane *lane, const struct yk_slot_wish *wish);
 void yk_lane_tick(struct yk_lane *lane); /* every quarter of the time between beacons */
 /* The next replica that may have something to send, once; NULL: no other. */

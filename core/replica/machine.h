@@ -15,11 +15,16 @@
 
 /* What a slot knows beyond its records. */
 struct slot {
-    uint64_t sequence;           /* of the last version given */
-    uint64_t epoch;              /* of the versions that are given now */
-    uint64_t flush_version;      /* records up to this one are absent */
-    uint64_t position;           /* with a journal: version of the last committed change */
-    uint64_t floor;              /* likewise: the greatest version ever forgotten */
+    uint64_t sequence;      /* of the last version given */
+    uint64_t epoch;         /* of the versions that are given now */
+    uint64_t flush_version; /* records up to this one are absent */
+    uint64_t position;      /* with a journal: version of the last committed change */
+    uint64_t floor;         /* likewise: the greatest version ever forgotten */
+    /* Clustered, of a copy that comes in. */
+    bool is_wiping, is_ending;
+    uint32_t copy_from, copy_number;
+    uint64_t copy_start, copy_flush_version;
+    uint64_t wiped_from; /* position in the log of its WIPE, until it has come; else UINT64_MAX */
     struct yk_op_queue verdicts; /* clustered: refusals that wait for what they were judged on */
 };
 
@@ -153,7 +158,9 @@ struct yk_lane {
     struct yk_replica *replicas; /* own, as slots */
     struct yk_replica *dirty;    /* may have something to send; by next_dirty */
     struct waits waits;
-    uint8_t *key_room; /* own: a key with its prefix */
+    uint8_t *key_room;       /* own: a key with its prefix */
+    struct copying *copying; /* own */
+    uint64_t n_copies;       /* begun since the start */
 
     uint64_t n_damaged;     /* records that could not be read */
     uint64_t complained_ms; /* when such a one was last logged */
@@ -334,8 +341,29 @@ uint64_t lane_uncommitted_from(const struct yk_lane *lane);
 enum yk_err lane_replay_clustered(struct yk_lane *lane, const struct yk_entry *entry,
                                   uint64_t position) YK_MUST_CHECK;
 void lane_recovered_clustered(struct yk_lane *lane);
+/* To the journal; false: no room there. */
+bool
+lane_journal_copy(struct yk_lane *lane, struct yk_replica *replica, const struct yk_entry *entry);
+/* Into the engine, whatever it has; false: no room there. */
+bool lane_put_copied(struct yk_lane *lane, const struct yk_replica *replica,
+                     const struct yk_entry *record);
+void lane_drop_key(struct yk_lane *lane, struct yk_slice key);
+
+/* copy.c */
+enum yk_err lane_copying_init(struct yk_lane *lane) YK_MUST_CHECK;
+void lane_copying_done(struct yk_lane *lane);
+void lane_copy_wanted(struct yk_lane *lane, const struct yk_replica *replica, uint32_t node,
+                      uint32_t incarnation);
+void lane_copy_step(struct yk_lane *lane); /* goes on, where it can */
+bool lane_copy_is_scan(const struct yk_lane *lane, const struct yk_op *scan);
+bool lane_copy_add(struct yk_lane *lane, const struct yk_op *scan, uint32_t slot,
+                   struct yk_slice key, struct yk_slice value); /* false: enough for this step */
+void lane_copy_scanned(struct yk_lane *lane, const struct yk_job *job);
+void lane_copy_ends(struct yk_lane *lane, struct yk_replica *replica);
+bool lane_is_void_full(const struct yk_replica *replica); /* it has put off enough */
 
 /* recover.c: what is committed goes on into the engine. */
+enum yk_err lane_replay_put(struct yk_lane *lane, const struct yk_entry *entry) YK_MUST_CHECK;
 enum yk_err lane_replay_change(struct yk_lane *lane, const struct yk_entry *entry,
                                uint64_t position) YK_MUST_CHECK;
 

@@ -477,3 +477,13 @@ yk_replica_copied(struct yk_replica *replica, uint32_t node, uint64_t copy)
         follower->stage = YK_FOLLOWER_FOLLOWS;
     }
 }
+
+void
+yk_replica_copy_failed(struct yk_replica *replica, uint32_t node, uint64_t copy)
+{
+    struct yk_follower *follower = find_follower(replica, node);
+    if (replica->role == YK_REPLICA_PRIMARY && follower != NULL &&
+        follower->stage == YK_FOLLOWER_COPIED && follower->copy == copy) {
+        probe(replica, follower, follower->incarnation);
+    }
+}

@@ -180,6 +180,12 @@ lane_replay_change(struct yk_lane *lane, const struct yk_entry *entry, uint64_t 
     return is_change ? add_change(lane, entry) : YK_OK;
 }
 
+enum yk_err
+lane_replay_put(struct yk_lane *lane, const struct yk_entry *entry)
+{
+    return add_change(lane, entry);
+}
+
 static enum yk_err
 replay_journal(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position)
 {

@@ -206,6 +206,8 @@ bool yk_replica_take_wish(struct yk_replica *replica, int64_t now_us, struct yk_
  * that no other copy of the slot has, never 0. */
 void
 yk_replica_copy_begins(struct yk_replica *replica, uint32_t node, uint64_t copy, uint64_t start);
+/* It was given up: what the learner has is to be found out again. */
+void yk_replica_copy_failed(struct yk_replica *replica, uint32_t node, uint64_t copy);
 /* It has all of it, durably. */
 void yk_replica_copied(struct yk_replica *replica, uint32_t node, uint64_t copy);
 /* The learner's: all that it held is wiped, a copy comes. */
