@@ -237,41 +237,11 @@ find_entry(struct yk_lane *lane, const struct yk_replica *replica,
     return found;
 }
 
-static void
-apply_inline(struct yk_lane *lane, const struct yk_replica *replica,
-             const struct yk_tail_entry *entry)
-{
-    uint32_t prefix = lane_prefix(lane);
-    uint8_t *key = lane->key_room;
-    if (prefix > 0) {
-        key[0] = (uint8_t)(replica->slot >> 8);
-        key[1] = (uint8_t)replica->slot;
-        key[2] = key[3] = 0; /* generation */
-    }
-    memcpy(key + prefix, entry->key->data, entry->key->size);
-    struct yk_change change = {.key = {.data = key,
-                                       .size = (uint32_t)(prefix + entry->key->size),
-                                       .slot = replica->slot,
-                                       .hash = entry->hash},
-                               .kind =
-                                   entry->kind == YK_ENTRY_PUT ? YK_CHANGE_PUT : YK_CHANGE_DELETE,
-                               .value = slice_of(entry->value)};
-    if (yk_stack_admit(lane->config.stack, &change) != YK_OK) {
-        lane_stop(lane, YK_ENOMEM);
-        return;
-    }
-    lane_apply_now(lane, &change);
-}
-
 /* A change that came from elsewhere, or that was found in the journal. */
 static void
 apply_entry(struct yk_lane *lane, const struct yk_replica *replica,
             const struct yk_tail_entry *entry)
 {
-    if (lane->is_inline) {
-        apply_inline(lane, replica, entry);
-        return;
-    }
     struct yk_overlay_entry *own = find_entry(lane, replica, entry, true);
     if (own == NULL) {
         lane_stop(lane, YK_ENOMEM);
@@ -286,6 +256,7 @@ apply_entry(struct yk_lane *lane, const struct yk_replica *replica,
         }
     }
     lane_queue_applied(lane, own, entry->value);
+    own->was_admitted = false;
 }
 
 bool
@@ -564,6 +535,8 @@ yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view)
     if (view->self == YK_NODE_NONE || view->bucket.slots == NULL) {
         return;
     }
+    lane->replica_setup.copies = view->bucket.description.copies;
+    lane->replica_setup.min_copies = view->bucket.description.min_copies;
     for (uint32_t i = 0; i < lane->n_slots; i++) {
         struct yk_replica *replica = &lane->replicas[i];
         if (replica->slot < view->bucket.description.slots) {
@@ -760,16 +733,14 @@ lane_clustered_init(struct yk_lane *lane)
 {
     const struct yk_lane_config *config = &lane->config;
     lane->replicas = calloc(lane->n_slots, sizeof(struct yk_replica));
-    lane->key_room = malloc(config->key_size_max + YK_PIN_ROOM);
-    if (lane->replicas == NULL || lane->key_room == NULL) {
+    if (lane->replicas == NULL) {
         return YK_ENOMEM;
     }
     lane->replica_setup =
         (struct yk_replica_setup){.self = YK_NODE_NONE,
                                   .nonce = config->nonce,
                                   .incarnation = config->incarnation,
-                                  .copies = config->copies,
-                                  .min_copies = config->min_copies,
+                                  
                                   .forgets = config->durability == YK_DURABILITY_MEMORY,
                                   .lease_us = config->lease_us,
                                   .grace_us = config->grace_us,
@@ -794,6 +765,5 @@ lane_clustered_done(struct yk_lane *lane)
     }
     lane_copying_done(lane);
     free(lane->replicas);
-    free(lane->key_room);
     free(lane->waits.ring);
 }

@@ -60,6 +60,8 @@ struct copying {
     struct yk_scan_state *wipe;
     struct yk_op *wipe_op;
     bool is_wiping, wipes_again;
+    bool wipe_waits;            /* for what is on its way into the engine */
+    uint64_t wipe_queue_number; /* entries queued up to here */
 
     /* For each slot of the lane: is it looked for? Written only while no scan is out. */
     uint8_t *scan_marks, *wipe_marks; /* own */
@@ -314,6 +316,15 @@ start_wipe(struct yk_lane *lane)
     yk_op_queue_push(&lane->scans, copying->wipe_op);
 }
 
+/* What was committed before may still be on its way into the engine: that first. */
+static void
+want_wipe(struct yk_lane *lane)
+{
+    struct copying *copying = lane->copying;
+    copying->is_wiping = copying->wipe_waits = true;
+    copying->wipe_queue_number = lane->queue_number;
+}
+
 /* What was found goes. */
 static void
 finish_wipe(struct yk_lane *lane, const struct yk_job *job)
@@ -330,7 +341,7 @@ finish_wipe(struct yk_lane *lane, const struct yk_job *job)
         return;
     }
     if (copying->wipes_again) {
-        start_wipe(lane);
+        want_wipe(lane);
         return;
     }
     copying->is_wiping = false;
@@ -370,11 +381,11 @@ lane_copy_scanned(struct yk_lane *lane, const struct yk_job *job)
 }
 
 static bool
-is_settled(const struct yk_lane *lane)
+is_settled(const struct yk_lane *lane, uint64_t queue_number)
 {
     bool is_applying = lane->jobs[0].is_out && lane->jobs[0].mode == JOB_APPLIES;
     return !is_applying && lane->stuck == NULL &&
-           (lane->unapplied == NULL || lane->unapplied->queue_number > lane->copying->queue_number);
+           (lane->unapplied == NULL || lane->unapplied->queue_number > queue_number);
 }
 
 /* Those that have not answered in time, and those that are none any more. */
@@ -409,6 +420,10 @@ void
 lane_copy_step(struct yk_lane *lane)
 {
     struct copying *copying = lane->copying;
+    if (copying->wipe_waits && is_settled(lane, copying->wipe_queue_number)) {
+        copying->wipe_waits = false;
+        start_wipe(lane);
+    }
     if (copying->state != SENDER_IDLE && copying->state != SENDER_SCANNING) {
         look_at_targets(lane);
     }
@@ -424,7 +439,7 @@ lane_copy_step(struct yk_lane *lane)
         }
         break;
     case SENDER_SETTLING:
-        if (is_settled(lane)) {
+        if (is_settled(lane, copying->queue_number)) {
             yk_scan_state_restart(copying->scan);
             scan_on(lane);
         }
@@ -509,7 +524,7 @@ on_begin(struct yk_lane *lane, uint32_t from, const struct yk_copy *message)
     if (copying->is_wiping) {
         copying->wipes_again = true;
     } else {
-        start_wipe(lane);
+        want_wipe(lane);
     }
 }
 

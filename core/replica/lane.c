@@ -430,7 +430,8 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->is_clustered = config->is_clustered;
     lane->has_log = config->durability != YK_DURABILITY_MEMORY;
     lane->is_journaled = lane->has_log || lane->is_clustered;
-    lane->admits_late = lane->is_journaled && !lane->is_inline && yk_stack_has_admit(config->stack);
+    lane->admits_late = lane->is_journaled && !lane->is_clustered && !lane->is_inline &&
+                        yk_stack_has_admit(config->stack);
     lane->overlay.owns_keys = lane->is_journaled;
     lane->needed_from = config->is_shut ? SHUT_NEEDS : UINT64_MAX;
     if (!yk_stack_has_hints(config->stack)) {

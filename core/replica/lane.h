@@ -82,7 +82,6 @@ struct yk_lane_config {
     bool is_clustered;
     uint64_t nonce;       /* of this start of the node */
     uint32_t incarnation; /* of the lane */
-    uint32_t copies, min_copies;
     int64_t lease_us, grace_us;
     struct yk_lane_sink sink;
 };

@@ -152,7 +152,7 @@ reclaim(struct yk_lane *lane, struct yk_op *op)
     struct slot *slot = lane_slot(lane, op->slot);
     struct yk_overlay_entry *entry = op->entry;
     slot->floor = op->version > slot->floor ? op->version : slot->floor;
-    if (lane->is_inline) {
+    if (lane->is_inline && !lane->is_clustered) {
         struct yk_change change = {.key = lane_entry_key(lane, entry), .kind = YK_CHANGE_DELETE};
         lane_apply_now(lane, &change);
     } else {
@@ -235,8 +235,8 @@ static enum yk_err
 admit(struct yk_lane *lane, const struct yk_op *op)
 {
     struct yk_change change;
-    if (!lane->is_inline) {
-        return YK_OK; /* the stack has nothing against any */
+    if (!lane->is_inline || lane->is_clustered) {
+        return YK_OK; /* the stack has nothing against any, or is asked when it is committed */
     }
     lane_fill_change(lane, op, &change);
     return yk_stack_admit(lane->config.stack, &change);
@@ -418,8 +418,9 @@ lane_commit_write(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entr
     if (op->record == NULL) {
         slot->floor = op->version; /* with one member a deletion is forgotten at once */
     }
-    if (!lane->is_inline) {
+    if (!lane->is_inline || lane->is_clustered) {
         lane_queue_applied(lane, entry, op->record);
+        entry->was_admitted = !lane->is_clustered;
         lane_finish_write(lane, op);
         return;
     }
