@@ -21,7 +21,6 @@
 
 enum { TAIL_BYTES_MAX = 64 * 1024, UNCOMMITTED_MAX = 4096, WAITS_MIN = 64 };
 
-static const char not_primary_text[] = "this node does not serve this part of the keys now";
 static const char no_copies_text[] = "too few copies can be reached; nothing was written";
 static const char unknown_text[] = "outcome unknown: the slot's primary changed";
 
@@ -330,7 +329,7 @@ end_verdicts(struct yk_lane *lane, const struct yk_replica *replica, bool is_los
         entry->n_prepared--;
         if (is_lost || !lane_may_answer(lane, op->slot)) {
             reply = (struct yk_reply){
-                .struct_size = sizeof(reply), .result = YK_ESTALE, .text = not_primary_text};
+                .struct_size = sizeof(reply), .result = YK_ESTALE, .text = lane_not_primary_text};
         }
         lane_end_write(lane, op, &reply);
         lane_entry_idle(lane, entry);
@@ -371,7 +370,7 @@ lane_may_propose(const struct yk_lane *lane, const struct yk_op *op, const char 
     const struct yk_replica *replica = replica_of(lane, op->slot);
     if (!yk_replica_serves(replica) || op->version >> YK_SEQUENCE_BITS != replica->record.epoch ||
         op->version <= yk_tail_last(&replica->tail)) {
-        *ret_text = not_primary_text;
+        *ret_text = lane_not_primary_text;
         return YK_ESTALE;
     }
     if (!yk_replica_takes_writes(replica)) {
@@ -385,6 +384,22 @@ bool
 lane_serves(const struct yk_lane *lane, uint32_t slot)
 {
     return yk_replica_serves(replica_of(lane, slot));
+}
+
+/* ★ What was read before this node had reconciled, or in an earlier reign, may be old. */
+bool
+lane_begins(const struct yk_lane *lane, struct yk_op *op)
+{
+    const struct yk_replica *replica = replica_of(lane, op->slot);
+    op->reign = replica->n_reigns;
+    return yk_replica_serves(replica);
+}
+
+bool
+lane_goes_on(const struct yk_lane *lane, const struct yk_op *op)
+{
+    const struct yk_replica *replica = replica_of(lane, op->slot);
+    return yk_replica_serves(replica) && op->reign == replica->n_reigns;
 }
 
 bool

@@ -107,6 +107,7 @@ lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const ch
     (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
 }
 
+const char lane_not_primary_text[] = "this node does not serve this part of the keys now";
 const char lane_stopped_text[] = "the storage of this part of the keys has failed; see the log";
 
 /* Counts it, and says so now and then. */
@@ -260,17 +261,15 @@ lane_may_reclaim(const struct yk_lane *lane, uint32_t slot, const struct yk_reco
            (record->expiry_ms != 0 && record->expiry_ms <= (int64_t)replica->slot_time_ms);
 }
 
-static const char not_primary_text[] = "this node does not serve this part of the keys now";
-
 /* A write of another's slot is refused; and so is a verdict, which is a read, without a lease. What
  * was judged on something prepared waits for that first. */
 static bool
 may_end(struct yk_lane *lane, struct yk_op *op, const struct yk_decision *decision)
 {
-    bool may = decision->is_change || op->entry->n_prepared > 0 ? lane_serves(lane, op->slot)
-                                                                : lane_may_answer(lane, op->slot);
+    bool may = lane_goes_on(lane, op) && (decision->is_change || op->entry->n_prepared > 0 ||
+                                          lane_may_answer(lane, op->slot));
     if (!may) {
-        lane_fail_write(lane, op, YK_ESTALE, not_primary_text);
+        lane_fail_write(lane, op, YK_ESTALE, lane_not_primary_text);
     }
     return may;
 }
@@ -363,8 +362,9 @@ end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_sl
         struct yk_buffer *buffer)
 {
     struct yk_reply reply;
-    if (lane->is_clustered && !lane_may_answer(lane, op->slot)) { /* by a clock read after it */
-        lane_answer(lane, op, YK_ESTALE, not_primary_text);
+    if (lane->is_clustered &&
+        !(lane_goes_on(lane, op) && lane_may_answer(lane, op->slot))) { /* a clock read after it */
+        lane_answer(lane, op, YK_ESTALE, lane_not_primary_text);
         return;
     }
     if (result == YK_OK && !fill_get(lane, op, bytes, &reply)) {

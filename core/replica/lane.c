@@ -81,7 +81,9 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 static void
 take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    if (!lane->is_journaled || !lane_answer_committed(lane, op)) {
+    if (lane->is_clustered && !lane_begins(lane, op)) {
+        lane_answer(lane, op, YK_ESTALE, lane_not_primary_text);
+    } else if (!lane->is_journaled || !lane_answer_committed(lane, op)) {
         lane_add_get(lane, job, op);
     }
 }

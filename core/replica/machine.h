@@ -242,7 +242,7 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
 void lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result);
 
 /* judge.c */
-extern const char lane_stopped_text[];
+extern const char lane_stopped_text[], lane_not_primary_text[];
 void lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old); /* empty: no record */
 void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
@@ -326,9 +326,14 @@ void lane_snapshot_scanned(struct yk_lane *lane, const struct yk_job *job);
 /* clustered.c */
 enum yk_err lane_clustered_init(struct yk_lane *lane) YK_MUST_CHECK;
 void lane_clustered_done(struct yk_lane *lane);
-/* Is the node the slot's primary, and may it answer for what it has just read? */
+/* Is the node the slot's primary; and may it answer for what it has just read? */
 bool lane_serves(const struct yk_lane *lane, uint32_t slot);
 bool lane_may_answer(const struct yk_lane *lane, uint32_t slot);
+/* An op on a key is taken up: what is read for it from now on counts. False: it is not for this
+ * node. */
+bool lane_begins(const struct yk_lane *lane, struct yk_op *op);
+/* Has the node served the slot since then? */
+bool lane_goes_on(const struct yk_lane *lane, const struct yk_op *op);
 /* May what was decided go to the other members? Else it is surely not done. */
 enum yk_err lane_may_propose(const struct yk_lane *lane, const struct yk_op *op,
                              const char **ret_text) YK_MUST_CHECK;

@@ -42,6 +42,10 @@ bool
 lane_take_journaled(struct yk_lane *lane, struct yk_op *op)
 {
     struct yk_overlay_entry *entry = op->entry;
+    if (lane->is_clustered && !lane_begins(lane, op) && op->errand == YK_ERRAND_NONE) {
+        lane_fail_write(lane, op, YK_ESTALE, lane_not_primary_text);
+        return false;
+    }
     if (entry == NULL) {
         entry = yk_overlay_find(&lane->overlay, op);
         if (entry != NULL && (entry->holder != NULL || lane->admits_late)) {

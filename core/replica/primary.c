@@ -152,7 +152,10 @@ replica_advance(struct yk_replica *replica)
             replica->followers[i].has_to_tell = true;
         }
     }
-    replica->is_reconciled = replica->is_reconciled || replica->commit >= replica->reign;
+    if (!replica->is_reconciled && replica->commit >= replica->reign) {
+        replica->is_reconciled = true;
+        replica->n_reigns++;
+    }
 }
 
 bool

@@ -142,6 +142,7 @@ struct yk_replica {
     /* Primary. */
     uint64_t reign;     /* version of the last entry at take-over */
     bool is_reconciled; /* that is committed */
+    uint32_t n_reigns;  /* how often it began to serve */
     struct yk_follower followers[YK_FOLLOWERS_MAX];
     uint32_t n_followers;
     uint32_t pending_add; /* node, or YK_NODE_NONE */

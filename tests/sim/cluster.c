@@ -143,19 +143,26 @@ is_before(const struct happening *a, const struct happening *b)
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->number < b->number;
 }
 
+/* It keeps its place among those of one time. */
 static void
-put(struct happening happening)
+put_again(struct happening happening)
 {
     if (sim.n_heap == sim.heap_room) {
         sim.heap_room = sim.heap_room == 0 ? 256 : sim.heap_room * 2;
         sim.heap = g_renew(struct happening, sim.heap, sim.heap_room);
     }
-    happening.number = sim.n_made++;
     uint32_t i = sim.n_heap++;
     for (; i > 0 && is_before(&happening, &sim.heap[(i - 1) / 2]); i = (i - 1) / 2) {
         sim.heap[i] = sim.heap[(i - 1) / 2];
     }
     sim.heap[i] = happening;
+}
+
+static void
+put(struct happening happening)
+{
+    happening.number = sim.n_made++;
+    put_again(happening);
 }
 
 static struct happening
@@ -475,7 +482,7 @@ judge(const struct question *question, const struct yk_slot_wish *wish)
                                    .n_slots = 1};
     enum yk_refusal refusal = yk_manager_judge(&sim.bucket, &proposal);
     refusal = refusal != YK_REFUSAL_NONE ? refusal : slot.refusal;
-    trace("manager: node %u slot %u wish %d of epoch %u about %u: %s", question->node, wish->slot,
+    if (sim.traces) trace("manager: node %u slot %u wish %d of epoch %u about %u: %s", question->node, wish->slot,
           wish->wish.kind, wish->wish.epoch, wish->wish.node, yk_refusal_text(refusal));
     return refusal == YK_REFUSAL_NONE;
 }
@@ -608,14 +615,18 @@ crash(uint32_t index)
     }
     sim.result->n_crashes++;
     trace("node %u crashes", index);
+    struct happening *oldest = NULL;
     for (uint32_t i = 0; i < sim.n_heap; i++) {
         struct happening *happening = &sim.heap[i];
         if (happening->kind == WRITE && happening->node == index &&
-            happening->about == node->boot && chance(50)) {
-            disk_tear(node->disk, happening->thing, world_now_ms(node),
-                      below(((struct yk_bundle *)happening->thing)->size + 1));
-            break;
+            happening->about == node->boot &&
+            (oldest == NULL || is_before(happening, oldest))) {
+            oldest = happening;
         }
+    }
+    if (oldest != NULL && chance(50)) {
+        struct yk_bundle *bundle = oldest->thing;
+        disk_tear(node->disk, bundle, world_now_ms(node), below(bundle->size + 1));
     }
     node->node = NULL; /* leaked: it is as it was when it died */
     node->boot++;
@@ -813,6 +824,7 @@ result_of(const struct operation *operation, const struct yk_reply *reply)
 static void
 note_reply(struct client *client, const struct yk_reply *reply)
 {
+    trace("client %u from node %u %s kind %d result %u version %llx", (uint32_t)(client - sim.clients), client->target, client->key, client->operation->kind, reply->result, (unsigned long long)reply->version);
     struct operation *operation = client->operation;
     operation->result = result_of(operation, reply);
     operation->returned_us = sim.now_us;
@@ -944,7 +956,7 @@ happen(struct happening *happening)
                 node->turn_us[happening->worker] = node->paused_until_us;
             }
             happening->at_us = node->paused_until_us;
-            put(*happening);
+            put_again(*happening);
             return;
         }
         if (is_there) {
