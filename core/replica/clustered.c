@@ -755,7 +755,7 @@ lane_clustered_init(struct yk_lane *lane)
         (struct yk_replica_setup){.self = YK_NODE_NONE,
                                   .nonce = config->nonce,
                                   .incarnation = config->incarnation,
-                                  
+
                                   .forgets = config->durability == YK_DURABILITY_MEMORY,
                                   .lease_us = config->lease_us,
                                   .grace_us = config->grace_us,

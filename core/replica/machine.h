@@ -158,7 +158,7 @@ struct yk_lane {
     struct yk_replica *replicas; /* own, as slots */
     struct yk_replica *dirty;    /* may have something to send; by next_dirty */
     struct waits waits;
-    
+
     struct copying *copying; /* own */
     uint64_t n_copies;       /* begun since the start */
 

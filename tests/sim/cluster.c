@@ -20,11 +20,37 @@
 
 #define MS(n) ((int64_t)(n)*1000)
 
-enum { NODES_MAX = 4, WORKERS = 2, LANES = 4, SLOTS = 8, CLIENTS = 5, KEYS = 6, MANAGER = NODES_MAX,
-       PLACES, TROUBLE_MS = 9000, CALM_MS = 7000, LATE_MS = 2000, VALUE_MAX = 2000 };
+enum {
+    NODES_MAX = 4,
+    WORKERS = 2,
+    LANES = 4,
+    SLOTS = 8,
+    CLIENTS = 5,
+    KEYS = 6,
+    MANAGER = NODES_MAX,
+    PLACES,
+    TROUBLE_MS = 9000,
+    CALM_MS = 7000,
+    LATE_MS = 2000,
+    VALUE_MAX = 2000
+};
 
-enum kind { FRAME, TURN, WRITE, WRITTEN, KEPT, RUN_JOB, JOB_DONE, ASKED, TOLD, RESTART, TROUBLE,
-            CLIENT, MAIL, UNCUT };
+enum kind {
+    FRAME,
+    TURN,
+    WRITE,
+    WRITTEN,
+    KEPT,
+    RUN_JOB,
+    JOB_DONE,
+    ASKED,
+    TOLD,
+    RESTART,
+    TROUBLE,
+    CLIENT,
+    MAIL,
+    UNCUT
+};
 
 struct happening {
     int64_t at_us;
@@ -385,7 +411,8 @@ turn(struct node *node, uint32_t worker)
 {
     struct yk_worker *machine = node->node->workers[worker];
     node->turn_us[worker] = 0;
-    yk_worker_step(machine, &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = world_now_ms(node)});
+    yk_worker_step(machine,
+                   &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = world_now_ms(node)});
     take_effects(node, worker);
     if (yk_worker_wants_turn(machine)) {
         want_turn(node, worker, 1);
@@ -423,8 +450,8 @@ view_for(uint32_t node, bool is_fresh)
     struct yk_view *view = yk_view_new(1);
     yk_pack_init(&pack, YK_REGISTER_SIZE_MAX);
     YK_ASSERT(yk_bucket_register_encode(&sim.bucket, &pack, error) == YK_OK);
-    YK_ASSERT(yk_bucket_register_decode(yk_pack_bytes_of(&pack), &view->buckets[0].bucket,
-                                        error) == YK_OK);
+    YK_ASSERT(yk_bucket_register_decode(yk_pack_bytes_of(&pack), &view->buckets[0].bucket, error) ==
+              YK_OK);
     yk_pack_done(&pack);
     name_of(node, name);
     view->buckets[0].is_fresh = is_fresh;
@@ -482,8 +509,10 @@ judge(const struct question *question, const struct yk_slot_wish *wish)
                                    .n_slots = 1};
     enum yk_refusal refusal = yk_manager_judge(&sim.bucket, &proposal);
     refusal = refusal != YK_REFUSAL_NONE ? refusal : slot.refusal;
-    if (sim.traces) trace("manager: node %u slot %u wish %d of epoch %u about %u: %s", question->node, wish->slot,
-          wish->wish.kind, wish->wish.epoch, wish->wish.node, yk_refusal_text(refusal));
+    if (sim.traces)
+        trace("manager: node %u slot %u wish %d of epoch %u about %u: %s", question->node,
+              wish->slot, wish->wish.kind, wish->wish.epoch, wish->wish.node,
+              yk_refusal_text(refusal));
     return refusal == YK_REFUSAL_NONE;
 }
 
@@ -619,8 +648,7 @@ crash(uint32_t index)
     for (uint32_t i = 0; i < sim.n_heap; i++) {
         struct happening *happening = &sim.heap[i];
         if (happening->kind == WRITE && happening->node == index &&
-            happening->about == node->boot &&
-            (oldest == NULL || is_before(happening, oldest))) {
+            happening->about == node->boot && (oldest == NULL || is_before(happening, oldest))) {
             oldest = happening;
         }
     }
@@ -731,10 +759,9 @@ deliver(struct client *client)
 static void
 choose_request(struct client *client, uint32_t key)
 {
-    static const enum history_kind kinds[] = {HISTORY_GETS,   HISTORY_GETS, HISTORY_GETS,
-                                              HISTORY_SET,    HISTORY_SET,  HISTORY_ADD,
-                                              HISTORY_DELETE, HISTORY_CAS,  HISTORY_APPEND,
-                                              HISTORY_REPLACE};
+    static const enum history_kind kinds[] = {
+        HISTORY_GETS, HISTORY_GETS,   HISTORY_GETS, HISTORY_SET,    HISTORY_SET,
+        HISTORY_ADD,  HISTORY_DELETE, HISTORY_CAS,  HISTORY_APPEND, HISTORY_REPLACE};
     enum history_kind kind = kinds[below(G_N_ELEMENTS(kinds))];
     struct operation *operation;
     struct yk_request *request = &client->request;
@@ -824,7 +851,9 @@ result_of(const struct operation *operation, const struct yk_reply *reply)
 static void
 note_reply(struct client *client, const struct yk_reply *reply)
 {
-    trace("client %u from node %u %s kind %d result %u version %llx", (uint32_t)(client - sim.clients), client->target, client->key, client->operation->kind, reply->result, (unsigned long long)reply->version);
+    trace("client %u from node %u %s kind %d result %u version %llx",
+          (uint32_t)(client - sim.clients), client->target, client->key, client->operation->kind,
+          reply->result, (unsigned long long)reply->version);
     struct operation *operation = client->operation;
     operation->result = result_of(operation, reply);
     operation->returned_us = sim.now_us;
@@ -949,8 +978,8 @@ happen(struct happening *happening)
 {
     struct node *node = &sim.nodes[happening->node];
     if (is_of_node(happening)) {
-        bool is_there = node->node != NULL &&
-                        (happening->kind == FRAME || happening->about == node->boot);
+        bool is_there =
+            node->node != NULL && (happening->kind == FRAME || happening->about == node->boot);
         if (is_there && node->paused_until_us > sim.now_us) {
             if (happening->kind == TURN && node->turn_us[happening->worker] == happening->at_us) {
                 node->turn_us[happening->worker] = node->paused_until_us;

@@ -43,8 +43,9 @@ main(int argc, char **argv)
         n_undecided += result.is_undecided;
         if (result.failure[0] != '\0') {
             n_failed++;
-            printf("# seed %lld: %s\n# again: tests/sim/cluster_sim --first=%lld --count=1 --trace\n",
-                   (long long)seed, result.failure, (long long)seed);
+            printf(
+                "# seed %lld: %s\n# again: tests/sim/cluster_sim --first=%lld --count=1 --trace\n",
+                (long long)seed, result.failure, (long long)seed);
         }
         fflush(stdout);
     }

@@ -16,7 +16,14 @@
 
 #define MS(n) ((int64_t)(n)*1000)
 
-enum { LOG_MAX = 8192, PENDING_MAX = 24, END_MS = 15000, HEAL_MS = 8000, LATE_MS = 2500, EVENTS_MAX = 2000000 };
+enum {
+    LOG_MAX = 8192,
+    PENDING_MAX = 24,
+    END_MS = 15000,
+    HEAL_MS = 8000,
+    LATE_MS = 2500,
+    EVENTS_MAX = 2000000
+};
 
 enum message_kind { APPEND, ACK, ASK, ANSWER, COPY, COPIED, REQUEST, REPLY };
 
