@@ -18,6 +18,7 @@
 #include "core/io/system.h"
 #include "core/io/thread.h"
 #include "core/main/facts.h"
+#include "core/main/membership.h"
 
 enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256 };
 
@@ -31,6 +32,7 @@ struct yk_daemon {
     struct yk_listener *listeners;
     uint32_t n_listeners;
     struct yk_facts facts;
+    struct yk_membership member; /* all zeros: the node is alone */
 };
 
 static enum yk_err
@@ -94,9 +96,17 @@ complete(void *arg, struct yk_call *call, enum yk_err result)
     yk_threads_complete(daemon->start.threads, call, result);
 }
 
+static void
+wish(void *arg, struct yk_wishes *wishes)
+{
+    struct yk_daemon *daemon = arg;
+    yk_membership_wish(&daemon->member, wishes);
+}
+
 static enum yk_err
 start_threads(struct yk_daemon *daemon, char *error)
 {
+    bool is_clustered = daemon->member.peers != NULL;
     struct yk_threads_config config = {.world = &daemon->system.world,
                                        .node = daemon->start.node,
                                        .listeners = daemon->listeners,
@@ -105,7 +115,12 @@ start_threads(struct yk_daemon *daemon, char *error)
                                        .io = daemon->config->node.io,
                                        .journal = daemon->start.keep.journal,
                                        .connections_max = daemon->config->node.connections_max,
-                                       .shut_down = ask_to_stop};
+                                       .peers = daemon->member.peers,
+                                       .peer_listener =
+                                           is_clustered ? &daemon->member.listener : NULL,
+                                       .wish = wish,
+                                       .shut_down = ask_to_stop,
+                                       .arg = daemon};
     return yk_threads_start(&config, &daemon->start.threads, error);
 }
 
@@ -120,8 +135,16 @@ start(struct yk_daemon *daemon, char *error)
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->start.node);
         daemon->facts.journal = daemon->start.keep.journal;
+        result = yk_start_is_clustered(daemon->config)
+                     ? yk_membership_open(&daemon->member, &daemon->start, error)
+                     : YK_OK;
+    }
+    if (result == YK_OK) {
         result = start_threads(daemon, error);
         __atomic_store_n(&daemon->facts.threads, daemon->start.threads, __ATOMIC_RELEASE);
+    }
+    if (result == YK_OK && daemon->member.peers != NULL) {
+        result = yk_membership_start(&daemon->member, error);
     }
     return result;
 }
@@ -129,6 +152,7 @@ start(struct yk_daemon *daemon, char *error)
 static void
 end(struct yk_daemon *daemon, bool is_clean)
 {
+    yk_membership_stop(&daemon->member);
     if (daemon->start.threads != NULL) {
         yk_threads_stop(daemon->start.threads, DRAIN_TIMEOUT_MS);
     }
@@ -137,6 +161,7 @@ end(struct yk_daemon *daemon, bool is_clean)
         yk_listener_close(&daemon->listeners[i]);
     }
     g_free(daemon->listeners);
+    yk_membership_end(&daemon->member);
     yk_start_end(&daemon->start, is_clean);
     yk_config_free(daemon->reloaded);
     yk_config_free(daemon->config);
@@ -241,16 +266,42 @@ log_start(struct yk_daemon *daemon)
 }
 
 static void
-serve(struct yk_daemon *daemon, const sigset_t *signals)
+become_ready(struct yk_daemon *daemon)
 {
     log_start(daemon);
     yk_system_notify("READY=1");
+}
+
+/* The next signal; 0: the node has become ready meanwhile. One of a cluster is when it knows what
+ * the managers say. */
+static int
+next_signal(struct yk_daemon *daemon, const sigset_t *signals, bool is_ready)
+{
+    static const struct timespec look = {.tv_nsec = 20 * 1000000};
     for (;;) {
-        int number = 0;
-        if (sigwait(signals, &number) != 0) {
-            continue;
+        int number = is_ready ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &look);
+        if (number > 0) {
+            return number;
         }
-        if (number == SIGHUP) {
+        if (!is_ready && yk_membership_is_ready(&daemon->member)) {
+            return 0;
+        }
+    }
+}
+
+static void
+serve(struct yk_daemon *daemon, const sigset_t *signals)
+{
+    bool is_ready = yk_membership_is_ready(&daemon->member);
+    if (is_ready) {
+        become_ready(daemon);
+    }
+    for (;;) {
+        int number = next_signal(daemon, signals, is_ready);
+        if (number == 0) {
+            is_ready = true;
+            become_ready(daemon);
+        } else if (number == SIGHUP) {
             reload(daemon);
         } else if (number == SIGUSR1) {
             yk_log(&daemon->system.world, YK_LOG_NOTICE, "main",

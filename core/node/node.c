@@ -91,6 +91,19 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
     return YK_OK;
 }
 
+static void
+fill_cluster(const struct yk_node_setup *config, uint32_t bucket_index, struct yk_lane_config *lane)
+{
+    const struct yk_bucket_config *bucket = &config->config->buckets[bucket_index];
+    lane->is_clustered = true;
+    lane->nonce = config->nonce;
+    lane->incarnation = config->incarnations[bucket_index][lane->lane];
+    lane->copies = bucket->copies;
+    lane->min_copies = bucket->min_copies;
+    lane->lease_us = config->lease_us;
+    lane->grace_us = config->grace_us;
+}
+
 static enum yk_err
 make_lanes(struct yk_node *node, const struct yk_node_setup *config, const struct yk_bucket *bucket,
            char *error)
@@ -123,6 +136,9 @@ make_lanes(struct yk_node *node, const struct yk_node_setup *config, const struc
             .epoch = config->epoch,
             .is_shut = result == YK_ECORRUPT,
             .durability = of_stack.place.durability};
+        if (config->is_clustered) {
+            fill_cluster(config, bucket->index, &of_lane);
+        }
         result = yk_worker_add_lane(worker, &of_lane);
         if (result != YK_OK) {
             return result;

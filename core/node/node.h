@@ -26,6 +26,11 @@ struct yk_node_setup {
     /* Of the log, and of each worker, see worker.h; NULL: no bucket has a journal. */
     struct yk_journal_room *room;
     uint64_t *needed_from;
+    /* One of several nodes: slots are had by the views, not from the start. */
+    bool is_clustered;
+    uint64_t nonce;                      /* of this start */
+    const uint32_t *const *incarnations; /* of each bucket, for each lane */
+    int64_t lease_us, grace_us;
     uint64_t seed; /* for hash tables */
     const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
     void *make_folder_arg;

@@ -568,6 +568,12 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
         break;
     case YK_EVENT_PEER:
         break;
+    case YK_EVENT_VIEW:
+        yk_view_unref(event->view);
+        break;
+    case YK_EVENT_REFUSED:
+        free(event->refused);
+        break;
     case YK_EVENT_DRAIN:
         worker->is_draining = true;
         yk_router_drain(worker->router);

@@ -69,6 +69,12 @@ struct yk_lane_config {
      * the bucket, by its number; NULL: all have `epoch`. Looked at by yk_lane_new only. */
     const uint32_t *epochs;
     uint64_t epoch;
+    /* One of several nodes: then neither of the two counts, and the rest is for its replicas. */
+    bool is_clustered;
+    uint64_t nonce;       /* of this start of the node */
+    uint32_t incarnation; /* of this lane */
+    uint32_t copies, min_copies;
+    int64_t lease_us, grace_us;
     uint64_t value_size_max;
     uint32_t key_size_max;
     struct yk_lane_sink sink;
