@@ -286,6 +286,7 @@ main(int argc, char **argv)
     const struct yk_world world = {.arg = &path,
                                    .now_ms = now_ms,
                                    .now_us = now_us,
+                                   .boot_us = now_us,
                                    .random = next_random,
                                    .sleep_us = sleep_us,
                                    .log = log_line,

@@ -27,6 +27,10 @@ extern const struct verb verb_journal;
 extern const struct verb verb_verify;
 extern const struct verb verb_dump;
 extern const struct verb verb_load;
+extern const struct verb verb_cluster;
+extern const struct verb verb_up;
+extern const struct verb verb_down;
+extern const struct verb verb_status;
 
 /* Reads the options of a verb into entries' variables and takes them out of argv, --help included:
  * it prints and ends the program. The first n_arguments_max arguments may remain, as argv[1] and

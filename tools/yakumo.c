@@ -23,6 +23,7 @@ static const struct verb verb_version = {"version", "print the version and the p
 
 static const struct verb *const verbs[] = {&verb_plugins, &verb_config, &verb_kit,  &verb_bench,
                                            &verb_journal, &verb_verify, &verb_dump, &verb_load,
+                                           &verb_cluster, &verb_up,     &verb_down, &verb_status,
                                            &verb_help,    &verb_version};
 
 static void

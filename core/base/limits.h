@@ -38,6 +38,12 @@
 #define YK_PEER_ADDRESS_SIZE 64            /* bytes of an address in a hello, with its NUL */
 #define YK_ID_SIZE           37            /* bytes of a UUID as text, with its NUL */
 
+/* Between control threads. */
+#define YK_COORDINATOR_SIZE_MAX (1 * YK_MIB) /* of a message between coordinators */
+#define YK_CONTROL_SIZE_MAX     (4 * YK_MIB) /* of a message that a control sends */
+#define YK_CONTROL_TASKS_MAX    1024 /* questions that wait at a manager, for one register */
+#define YK_REGISTER_NAME_SIZE   80   /* bytes of a register's name, with its NUL */
+
 /* Registers: what a cluster agrees on. */
 #define YK_REGISTER_SIZE_MAX (512 * YK_KIB)
 #define YK_NODES_MAX         128 /* of a cluster; an index takes one byte */

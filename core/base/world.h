@@ -15,7 +15,8 @@ struct yk_world {
     void *arg;
     uint64_t (*now_ms)(void *arg);
     uint64_t (*now_us)(void *arg);
-    uint64_t (*boot_us)(void *arg); /* goes on while the machine sleeps: CLOCK_BOOTTIME */
+    /* Of a clock that goes on while the machine sleeps (CLOCK_BOOTTIME): for leases. */
+    uint64_t (*boot_us)(void *arg);
     uint64_t (*random)(void *arg);
     void (*sleep_us)(void *arg, uint64_t us);
     /* One finished line without its newline; `from` is the room or plugin. */

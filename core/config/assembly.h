@@ -13,7 +13,8 @@ struct yk_assembly {
     const struct yk_draft_section *node; /* whose config it is */
     bool is_chosen;                      /* it is the node that will run: -o node.key counts */
     uint32_t n_nodes;                    /* in the file */
-    uint32_t *n_managers;                /* among the nodes assembled so far */
+    const struct yk_node_config *nodes;  /* all of them, by name */
+    uint32_t n_managers, n_servers;      /* among these */
     GArray *listeners;                   /* struct yk_listener, of the frontends so far */
     struct yk_config *config;            /* being filled */
     char *error;

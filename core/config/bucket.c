@@ -9,11 +9,16 @@ static enum yk_err
 copies_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
             struct yk_bucket_config *bucket)
 {
+    uint32_t n_servers = MAX(assembly->n_servers, 1);
     bucket->copies = (uint32_t)yk_field_number(fields, YK_BUCKET_COPIES);
-    if (bucket->copies > 1) {
-        return yk_field_fail(
-            fields, YK_BUCKET_COPIES, YK_EUNSUPPORTED, assembly->error,
-            "needs a cluster, which this version does not have yet; set copies = 1");
+    if (bucket->copies == 0) {
+        bucket->copies = MIN(3, n_servers);
+    }
+    if (bucket->copies > n_servers) {
+        return yk_field_fail(fields, YK_BUCKET_COPIES, YK_EINVALID, assembly->error,
+                             "is more than the servers of this cluster: set copies = %u, or add "
+                             "nodes with the role server",
+                             n_servers);
     }
     bucket->min_copies = (uint32_t)yk_field_number(fields, YK_BUCKET_MIN_COPIES);
     if (bucket->min_copies == 0) {

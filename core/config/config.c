@@ -6,6 +6,8 @@
 
 #include "core/config/assembly.h"
 
+#include <stdlib.h>
+
 /* A single node as it runs without a file: a cache. */
 static const char built_in_text[] = "[bucket default]\n"
                                     "backend = memory\n"
@@ -26,13 +28,34 @@ stack_free(struct yk_settings **stack, uint32_t n)
 }
 
 static void
-nodes_free(struct yk_config *config)
+node_done(struct yk_node_config *node)
 {
-    for (uint32_t i = 0; i < config->n_nodes; i++) {
-        g_free(config->nodes[i].name);
-        g_free(config->nodes[i].address);
+    g_free(node->name);
+    g_free(node->address);
+    g_free(node->data);
+    g_free(node->zone);
+}
+
+static void
+nodes_free(struct yk_node_config *nodes, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        node_done(&nodes[i]);
     }
-    g_free(config->nodes);
+    g_free(nodes);
+}
+
+static struct yk_node_config *
+nodes_copy(const struct yk_node_config *nodes, uint32_t n)
+{
+    struct yk_node_config *copies = g_memdup2(nodes, n * sizeof(*nodes));
+    for (uint32_t i = 0; i < n; i++) {
+        copies[i].name = g_strdup(nodes[i].name);
+        copies[i].address = g_strdup(nodes[i].address);
+        copies[i].data = g_strdup(nodes[i].data);
+        copies[i].zone = g_strdup(nodes[i].zone);
+    }
+    return copies;
 }
 
 void
@@ -54,13 +77,10 @@ yk_config_free(struct yk_config *config)
         g_strfreev(frontend->listen);
         stack_free(frontend->request_filters, frontend->n_request_filters);
     }
-    nodes_free(config);
     g_free(config->buckets);
     g_free(config->frontends);
-    g_free(config->node.name);
-    g_free(config->node.address);
-    g_free(config->node.data);
-    g_free(config->node.zone);
+    node_done(&config->node);
+    nodes_free(config->nodes, config->n_nodes);
     g_free(config->file);
     g_free(config->cluster_name);
     g_free(config->coordinator);
@@ -97,7 +117,7 @@ defaults_add(struct yk_draft *draft, const char *node)
 }
 
 static enum yk_err
-node_choose(const struct yk_draft *draft, const char *name,
+node_choose(const struct yk_draft *draft, const char *name, bool takes_any,
             const struct yk_draft_section **ret_node, char *error)
 {
     const struct yk_place place = {.file = draft->file, .line = draft->file != NULL};
@@ -105,7 +125,7 @@ node_choose(const struct yk_draft *draft, const char *name,
     if (name != NULL && draft->file == NULL) {
         return yk_place_fail(&place, YK_EINVALID, error, "--node needs a file: add -c FILE");
     }
-    if (name == NULL && nodes[1] != NULL) {
+    if (name == NULL && nodes[1] != NULL && !takes_any) {
         g_autofree char *known = g_strjoinv(", ", (char **)(uintptr_t)nodes);
         return yk_place_fail(&place, YK_EINVALID, error,
                              "the file has several nodes: say which one to run with --node (%s)",
@@ -135,10 +155,10 @@ coordinators_check(const struct yk_assembly *assembly)
             yk_unknown_name("coordinator", section->name, NULL, yk_coordinator_names, reason);
             return yk_place_fail(&section->place, YK_EINVALID, assembly->error, "%s", reason);
         }
-        if (strcmp(section->name, "local") != 0) {
+        if (strcmp(section->name, "etcd") == 0) {
             return yk_place_fail(
                 &section->place, YK_EUNSUPPORTED, assembly->error,
-                "[%s] is not in this version; remove it and set coordinator = local",
+                "[%s] is not in this version; remove it and set coordinator = local or quorum",
                 section->title);
         }
         g_autoptr(GPtrArray) layers =
@@ -154,6 +174,58 @@ coordinators_check(const struct yk_assembly *assembly)
     return YK_OK;
 }
 
+/* Where the registers live, and whether so many managers can keep them. A node alone is its own
+ * manager, whatever its roles. */
+static enum yk_err
+coordinator_read(const struct yk_assembly *assembly, const struct yk_fields *fields)
+{
+    uint32_t n = assembly->n_managers;
+    bool is_given = fields->fields[YK_CLUSTER_COORDINATOR].is_given &&
+                    *yk_field_text(fields, YK_CLUSTER_COORDINATOR) != '\0';
+    const char *name = is_given           ? yk_field_text(fields, YK_CLUSTER_COORDINATOR)
+                       : n == 3 || n == 5 ? "quorum"
+                                          : "local";
+    assembly->config->coordinator = g_strdup(name);
+    if (strcmp(name, "etcd") == 0) {
+        return yk_field_fail(fields, YK_CLUSTER_COORDINATOR, YK_EUNSUPPORTED, assembly->error,
+                             "is not in this version; set coordinator = local or quorum");
+    }
+    bool is_alone = assembly->n_nodes == 1;
+    bool is_right = strcmp(name, "local") == 0 ? is_alone || n == 1 : n == 3 || n == 5;
+    if (is_right) {
+        return YK_OK;
+    }
+    const struct yk_place *place = &fields->fields[YK_CLUSTER_COORDINATOR].place;
+    return strcmp(name, "local") == 0
+               ? yk_place_fail(place, YK_EINVALID, assembly->error,
+                               "coordinator = local takes exactly one manager, and %u of the %u "
+                               "nodes are: give the role manager to one, or to 3 or 5 and leave "
+                               "out coordinator",
+                               n, assembly->n_nodes)
+               : yk_place_fail(place, YK_EINVALID, assembly->error,
+                               "coordinator = quorum takes 3 or 5 managers, so that more than "
+                               "half of them are still there when one or two are not; this file "
+                               "has %u",
+                               n);
+}
+
+/* Source: PROTOCOL, "Leases": L (1 + 2 e) < G, where clocks go wrong by e = 1 % at most. */
+static enum yk_err
+leases_read(const struct yk_assembly *assembly, const struct yk_fields *fields)
+{
+    struct yk_config *config = assembly->config;
+    config->lease_us = yk_field_number(fields, YK_CLUSTER_LEASE);
+    config->grace_us = yk_field_number(fields, YK_CLUSTER_GRACE);
+    if (config->lease_us + config->lease_us / 50 < config->grace_us) {
+        return YK_OK;
+    }
+    uint32_t key = fields->fields[YK_CLUSTER_GRACE].is_given ? YK_CLUSTER_GRACE : YK_CLUSTER_LEASE;
+    return yk_field_fail(fields, key, YK_EINVALID, assembly->error,
+                         "does not do: grace must be greater than lease by more than 2 %%, such as "
+                         "grace = %" G_GUINT64_FORMAT "ms",
+                         config->lease_us * 13 / 10000);
+}
+
 static enum yk_err
 cluster_read(const struct yk_assembly *assembly)
 {
@@ -162,14 +234,16 @@ cluster_read(const struct yk_assembly *assembly)
     enum yk_err err = yk_assemble_fields(assembly, section, &fields);
     if (err == YK_OK) {
         assembly->config->cluster_name = g_strdup(yk_field_text(&fields, YK_CLUSTER_NAME));
-        assembly->config->coordinator = g_strdup(yk_field_text(&fields, YK_CLUSTER_COORDINATOR));
         if (!yk_name_is_valid(assembly->config->cluster_name)) {
             err = yk_field_fail(&fields, YK_CLUSTER_NAME, YK_EINVALID, assembly->error,
                                 "is not a name: use a-z, 0-9, _ and -");
-        } else if (strcmp(assembly->config->coordinator, "local") != 0) {
-            err = yk_field_fail(&fields, YK_CLUSTER_COORDINATOR, YK_EUNSUPPORTED, assembly->error,
-                                "is not in this version; set coordinator = local");
         }
+    }
+    if (err == YK_OK) {
+        err = coordinator_read(assembly, &fields);
+    }
+    if (err == YK_OK) {
+        err = leases_read(assembly, &fields);
     }
     yk_fields_done(&fields);
     return err;
@@ -203,6 +277,10 @@ node_assemble(struct yk_assembly *assembly, enum yk_err *ret_err)
 {
     assembly->config = g_new0(struct yk_config, 1);
     assembly->config->file = g_strdup(assembly->draft->file);
+    assembly->config->nodes = nodes_copy(assembly->nodes, assembly->n_nodes);
+    assembly->config->n_nodes = assembly->n_nodes;
+    assembly->config->n_managers = assembly->n_managers;
+    assembly->config->n_servers = assembly->n_servers;
     assembly->listeners = g_array_new(FALSE, FALSE, sizeof(struct yk_listener));
     *ret_err = config_assemble(assembly);
     g_array_unref(assembly->listeners);
@@ -213,51 +291,106 @@ node_assemble(struct yk_assembly *assembly, enum yk_err *ret_err)
     return assembly->config;
 }
 
-static void
-node_add(struct yk_config *to, const struct yk_node_config *node)
+static int
+node_compare(const void *a, const void *b)
 {
-    to->nodes = g_renew(struct yk_config_node, to->nodes, to->n_nodes + 1);
-    to->nodes[to->n_nodes++] =
-        (struct yk_config_node){g_strdup(node->name), g_strdup(node->address), node->roles};
+    return strcmp(((const struct yk_node_config *)a)->name,
+                  ((const struct yk_node_config *)b)->name);
+}
+
+/* Addresses tell nodes apart before they have met. */
+static enum yk_err
+addresses_check(const struct yk_assembly *assembly, const struct yk_node_config *nodes)
+{
+    for (uint32_t i = 0; i < assembly->n_nodes; i++) {
+        for (uint32_t k = i + 1; k < assembly->n_nodes; k++) {
+            if (strcmp(nodes[i].address, nodes[k].address) != 0) {
+                continue;
+            }
+            const struct yk_node_config *later =
+                nodes[i].line > nodes[k].line ? &nodes[i] : &nodes[k];
+            const struct yk_place place = {.file = assembly->draft->file, .line = later->line};
+            return yk_place_fail(&place, YK_EINVALID, assembly->error,
+                                 "[node %s] and [node %s] have the same address %s: give each node "
+                                 "an address of its own",
+                                 nodes[i].name, nodes[k].name, nodes[i].address);
+        }
+    }
+    return YK_OK;
+}
+
+/* The table of all nodes, before anything that depends on how many there are. */
+static enum yk_err
+nodes_read(struct yk_assembly *assembly, const char *const *names,
+           const struct yk_draft_section *chosen, struct yk_node_config *nodes)
+{
+    for (uint32_t i = 0; i < assembly->n_nodes; i++) {
+        struct yk_config only_node = {.file = NULL};
+        assembly->node = yk_draft_find(assembly->draft, YK_SECTION_NODE, names[i]);
+        assembly->is_chosen = assembly->node == chosen;
+        assembly->config = &only_node;
+        enum yk_err err = yk_assemble_node(assembly);
+        nodes[i] = only_node.node;
+        if (err != YK_OK) {
+            return err;
+        }
+        assembly->n_managers += (nodes[i].roles & YK_ROLE_MANAGER) != 0;
+        assembly->n_servers += (nodes[i].roles & YK_ROLE_SERVER) != 0;
+    }
+    qsort(nodes, assembly->n_nodes, sizeof(*nodes), node_compare);
+    return addresses_check(assembly, nodes);
 }
 
 /* Assembles all nodes, and keeps the config of the chosen one. */
 static enum yk_err
-nodes_assemble(const struct yk_config_source *source, const struct yk_draft *draft,
-               const struct yk_draft_section *chosen, struct yk_config **ret_config, char *error)
+each_assemble(struct yk_assembly *assembly, const char *const *names,
+              const struct yk_draft_section *chosen, struct yk_config **ret_config)
 {
-    g_autofree const char **names = yk_draft_names(draft, YK_SECTION_NODE);
-    uint32_t n_managers = 0;
-    struct yk_assembly assembly = {
-        .source = source,
-        .draft = draft,
-        .n_nodes = g_strv_length((char **)(uintptr_t)names),
-        .n_managers = &n_managers,
-        .error = error,
-    };
-    struct yk_config all = {.n_nodes = 0}; /* no more of it than the nodes */
     struct yk_config *kept = NULL;
-    for (uint32_t i = 0; i < assembly.n_nodes; i++) {
+    for (uint32_t i = 0; i < assembly->n_nodes; i++) {
         enum yk_err err = YK_OK;
-        assembly.node = yk_draft_find(draft, YK_SECTION_NODE, names[i]);
-        assembly.is_chosen = assembly.node == chosen;
-        struct yk_config *config = node_assemble(&assembly, &err);
+        assembly->node = yk_draft_find(assembly->draft, YK_SECTION_NODE, names[i]);
+        assembly->is_chosen = assembly->node == chosen;
+        struct yk_config *config = node_assemble(assembly, &err);
         if (err != YK_OK) {
-            nodes_free(&all);
             yk_config_free(kept);
             return err;
         }
-        node_add(&all, &config->node);
-        if (assembly.is_chosen) {
+        if (assembly->is_chosen) {
             kept = config;
         } else {
             yk_config_free(config);
         }
     }
-    kept->nodes = all.nodes;
-    kept->n_nodes = all.n_nodes;
     *ret_config = kept;
     return YK_OK;
+}
+
+static enum yk_err
+nodes_assemble(const struct yk_config_source *source, const struct yk_draft *draft,
+               const struct yk_draft_section *chosen, struct yk_config **ret_config, char *error)
+{
+    g_autofree const char **names = yk_draft_names(draft, YK_SECTION_NODE);
+    struct yk_assembly assembly = {
+        .source = source,
+        .draft = draft,
+        .n_nodes = g_strv_length((char **)(uintptr_t)names),
+        .error = error,
+    };
+    if (assembly.n_nodes > YK_NODES_MAX) {
+        const struct yk_place place = {.file = draft->file, .line = 1};
+        return yk_place_fail(&place, YK_ETOOLARGE, error,
+                             "the file has %u nodes, and a cluster has at most %d",
+                             assembly.n_nodes, YK_NODES_MAX);
+    }
+    struct yk_node_config *nodes = g_new0(struct yk_node_config, assembly.n_nodes);
+    assembly.nodes = nodes;
+    enum yk_err err = nodes_read(&assembly, names, chosen, nodes);
+    if (err == YK_OK) {
+        err = each_assemble(&assembly, names, chosen, ret_config);
+    }
+    nodes_free(nodes, assembly.n_nodes);
+    return err;
 }
 
 enum yk_err
@@ -269,7 +402,7 @@ yk_config_parse(const struct yk_config_source *source, struct yk_config **ret_co
     enum yk_err err = draft_make(&draft, source, error);
     if (err == YK_OK) {
         defaults_add(&draft, source->node);
-        err = node_choose(&draft, source->node, &chosen, error);
+        err = node_choose(&draft, source->node, source->takes_any, &chosen, error);
     }
     if (err == YK_OK) {
         err = nodes_assemble(source, &draft, chosen, ret_config, error);

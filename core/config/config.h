@@ -46,7 +46,7 @@ struct yk_node_config {
     char *name;
     uint32_t roles; /* enum yk_role */
     char *address;
-    bool allow_remote; /* address may be beyond loopback, without authentication */
+    bool allow_remote; /* address may be one that other machines reach */
     char *data;        /* folder; NULL: the caller's default */
     char *zone;        /* "": none */
     uint32_t weight;
@@ -71,9 +71,11 @@ struct yk_config {
     char *file; /* NULL: built in */
     char *cluster_name;
     char *coordinator;
-    struct yk_node_config node;   /* the one that this process runs */
-    struct yk_config_node *nodes; /* all of the file, that one too; not in the dump */
-    uint32_t n_nodes;
+    uint64_t lease_us, grace_us;
+    struct yk_node_config node; /* the one that this process runs */
+    /* All of the file, by name, that one too. More than one: the node is one of a cluster. */
+    struct yk_node_config *nodes;
+    uint32_t n_nodes, n_managers, n_servers;
     struct yk_bucket_config *buckets; /* by name, whatever the order of the file */
     uint32_t n_buckets;
     struct yk_frontend_config *frontends; /* likewise; whether or not the node is a gateway */
@@ -90,6 +92,7 @@ struct yk_config_source {
     const char *text;             /* of the file; need not end with NUL */
     size_t size;                  /* at most YK_CONFIG_SIZE_MAX */
     const char *node;             /* --node; NULL: the only one in the file, or the built-in one */
+    bool takes_any;               /* with node NULL: the first of several will do, for a tool */
     const char *const *overrides; /* "section.key=value" of -o, ended by NULL; may be NULL */
     yk_find_plugin_fn find_plugin;
     void *arg;
@@ -102,7 +105,8 @@ enum yk_err yk_config_parse(const struct yk_config_source *source, struct yk_con
 void yk_config_free(struct yk_config *config);
 
 /* The effective config of this node, in the grammar of the file, each key with its value, defaults
- * included; parsing it gives the same config. g_malloc'd. */
+ * included; parsing it, for this node, gives the same config. Of other nodes it has the [node]
+ * sections. g_malloc'd. */
 char *yk_config_dump(const struct yk_config *config);
 
 /* Whether a node that runs with `now` can go on with `next`: they differ only in what may change at

@@ -28,7 +28,7 @@ value_escape(GString *to, const char *text)
 char *
 yk_config_dump(const struct yk_config *config)
 {
-    g_autoptr(GPtrArray) rows = yk_config_rows(config);
+    g_autoptr(GPtrArray) rows = yk_config_rows(config, true);
     GString *text = g_string_new(NULL);
     const char *title = "";
     for (guint i = 0; i < rows->len; i++) {

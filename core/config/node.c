@@ -28,12 +28,6 @@ roles_read(struct yk_assembly *assembly, const struct yk_fields *fields)
     if (roles == 0) {
         roles = YK_ROLE_SERVER | YK_ROLE_GATEWAY | (assembly->n_nodes == 1 ? YK_ROLE_MANAGER : 0);
     }
-    if ((roles & YK_ROLE_MANAGER) != 0 && ++*assembly->n_managers > 1) {
-        return yk_field_fail(
-            fields, YK_NODE_ROLES, YK_EINVALID, assembly->error,
-            "makes a second manager, and coordinator = local takes exactly one: remove "
-            "manager here or in the other node");
-    }
     assembly->config->node.roles = roles;
     return YK_OK;
 }
@@ -74,12 +68,17 @@ address_check(const struct yk_assembly *assembly, const struct yk_fields *fields
             fields, YK_NODE_ADDRESS, YK_EINVALID, assembly->error,
             "is not reached from other nodes: write IP:PORT, such as 127.0.0.1:19800");
     }
-    if (!address.is_loopback && yk_field_number(fields, YK_NODE_ALLOW_REMOTE) == 0) {
-        return yk_place_fail(
-            &fields->fields[YK_NODE_ADDRESS].place, YK_EDENIED, assembly->error,
-            "address: other machines can reach '%s', and there is no authentication between "
-            "nodes; take 127.0.0.1:%u, or allow it in words: allow_remote = yes",
-            yk_field_text(fields, YK_NODE_ADDRESS), address.port);
+    if (assembly->n_nodes > 1 && !fields->fields[YK_NODE_ADDRESS].is_given) {
+        return yk_place_fail(&fields->fields[YK_NODE_ADDRESS].place, YK_EINVALID, assembly->error,
+                             "[node %s] has no address, and the file has %u nodes: give each an "
+                             "address of its own",
+                             assembly->node->name, assembly->n_nodes);
+    }
+    if (assembly->n_nodes > 1 && !address.is_loopback &&
+        yk_field_number(fields, YK_NODE_ALLOW_REMOTE) == 0) {
+        return yk_field_fail(fields, YK_NODE_ADDRESS, YK_EDENIED, assembly->error,
+                             "is reached from other machines, and whoever reaches it is believed: "
+                             "set allow_remote = yes if only the cluster uses that network");
     }
     return YK_OK;
 }

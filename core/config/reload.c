@@ -56,8 +56,8 @@ rows_refuse(const struct yk_config *next, const GPtrArray *now_rows, const GPtrA
 enum yk_err
 yk_config_check_reload(const struct yk_config *now, const struct yk_config *next, char *error)
 {
-    g_autoptr(GPtrArray) now_rows = yk_config_rows(now);
-    g_autoptr(GPtrArray) next_rows = yk_config_rows(next);
+    g_autoptr(GPtrArray) now_rows = yk_config_rows(now, false);
+    g_autoptr(GPtrArray) next_rows = yk_config_rows(next, false);
     for (guint i = 0; i < MAX(now_rows->len, next_rows->len); i++) {
         if (i >= MIN(now_rows->len, next_rows->len)) {
             return rows_refuse(next, now_rows, next_rows, i, error);

@@ -82,6 +82,8 @@ cluster_add(struct writer *writer, const struct yk_config *config)
     writer->title = g_strdup("cluster");
     text_add(writer, YK_CLUSTER_NAME, config->cluster_name);
     text_add(writer, YK_CLUSTER_COORDINATOR, config->coordinator);
+    number_add(writer, YK_CLUSTER_LEASE, config->lease_us);
+    number_add(writer, YK_CLUSTER_GRACE, config->grace_us);
     g_free(writer->title);
 }
 
@@ -175,13 +177,26 @@ shared_add(struct writer *writer, enum yk_section kind, const struct yk_settings
     g_free(writer->title);
 }
 
+static void
+others_add(struct writer *writer, const struct yk_config *config)
+{
+    for (uint32_t i = 0; i < config->n_nodes; i++) {
+        if (strcmp(config->nodes[i].name, config->node.name) != 0) {
+            node_add(writer, &config->nodes[i]);
+        }
+    }
+}
+
 GPtrArray *
-yk_config_rows(const struct yk_config *config)
+yk_config_rows(const struct yk_config *config, bool with_others)
 {
     struct writer writer = {.rows = g_ptr_array_new_with_free_func(row_free)};
     g_autoptr(GHashTable) done = g_hash_table_new(g_direct_hash, g_direct_equal);
     cluster_add(&writer, config);
     node_add(&writer, &config->node);
+    if (with_others) {
+        others_add(&writer, config);
+    }
     for (uint32_t i = 0; i < config->n_buckets; i++) {
         bucket_add(&writer, &config->buckets[i]);
     }

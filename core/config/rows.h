@@ -17,7 +17,8 @@ struct yk_config_row {
     bool may_reload;
 };
 
-/* struct yk_config_row, sections and keys always in the same order. */
-GPtrArray *yk_config_rows(const struct yk_config *config);
+/* struct yk_config_row, sections and keys always in the same order. with_others: the sections of
+ * the other nodes too, which this one needs to know of but does not run by. */
+GPtrArray *yk_config_rows(const struct yk_config *config, bool with_others);
 
 #endif

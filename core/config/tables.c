@@ -23,10 +23,21 @@ static const struct yk_option cluster_table[YK_N_CLUSTER_KEYS] = {
                          .max = YK_NAME_SIZE_MAX,
                          .help = "Name of the cluster: a-z, 0-9, _ and -."},
     [YK_CLUSTER_COORDINATOR] =
-        {KEY("coordinator", ENUM), .fallback = "local", .choices = yk_coordinator_names,
+        {KEY("coordinator", ENUM), .choices = yk_coordinator_names,
          .help =
              "Where the cluster's shared record lives: local (files of the one manager), quorum "
-             "(among 3 or 5 managers) or etcd. This version has local only."},
+             "(among 3 or 5 managers) or etcd, which this version does not have. Without it: "
+             "quorum where the file names 3 or 5 managers, else local."},
+    [YK_CLUSTER_LEASE] =
+        {KEY("lease", DURATION), .fallback = "1s", .min = 100000, .max = 60000000,
+         .help = "How long a primary may answer reads by the word of a copy. The longer it is, the "
+                 "longer a slot is without a primary after one has failed; the shorter, the sooner "
+                 "a machine that is overloaded loses its slots."},
+    [YK_CLUSTER_GRACE] =
+        {KEY("grace", DURATION), .fallback = "1300ms", .min = 100000, .max = 120000000,
+         .help = "How long a copy that hears nothing of its primary waits before it seeks to take "
+                 "its place: more than lease by 2 % at least, which is what the clocks of two "
+                 "machines may differ by."},
 };
 
 static const struct yk_option node_table[YK_N_NODE_KEYS] = {
@@ -36,13 +47,13 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
              "What this node is: manager, server (stores), gateway (speaks to clients). A node "
              "alone in its file is all three, any other one server and gateway unless it says so."},
     [YK_NODE_ADDRESS] = {KEY("address", STRING), .fallback = "127.0.0.1:19800", .min = 1,
-                         .help = "Where other nodes and tools reach this node. It listens there if "
-                                 "its file has more than one node."},
+                         .help =
+                             "Where other nodes and tools reach this node. With several nodes each "
+                             "must give its own."},
     [YK_NODE_ALLOW_REMOTE] =
         {KEY("allow_remote", BOOL), .fallback = "no",
-         .help =
-             "Whether address may be one where other machines reach it, without authentication: "
-             "whoever does can read and change what the node holds."},
+         .help = "Whether address may be one that other machines reach, though nobody proves yet "
+                 "who he is. For a network that only the cluster uses."},
     [YK_NODE_DATA] = {KEY("data", STRING), .max = 4095,
                       .help = "Data folder. Without it: $XDG_STATE_HOME/yakumo, for root "
                               "/var/lib/yakumo."},
@@ -88,9 +99,9 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
     [YK_BUCKET_FILTERS] = {KEY("filters", LIST), .flags = YK_OPTION_FIXED, .max = YK_FILTERS_MAX,
                            .help = "Store filters over the backend, outermost first; their options "
                                    "stand in [filter NAME]."},
-    [YK_BUCKET_COPIES] = {KEY("copies", UINT), .fallback = "1", .min = 1, .max = 7,
-                          .help = "Nodes that hold each record. More than 1 needs a cluster, which "
-                                  "this version does not have."},
+    [YK_BUCKET_COPIES] = {KEY("copies", UINT), .min = 1, .max = YK_COPIES_MAX,
+                          .help = "Nodes that hold each record, at most as many as the file has "
+                                  "servers. Without it: 3, or all servers if they are fewer."},
     [YK_BUCKET_MIN_COPIES] = {KEY("min_copies", UINT), .min = 1, .max = 7,
                               .help =
                                   "Copies that must be there for writes to be taken. Without it: "

@@ -6,7 +6,13 @@
 
 #include "core/config/draft.h"
 
-enum yk_cluster_key { YK_CLUSTER_NAME, YK_CLUSTER_COORDINATOR, YK_N_CLUSTER_KEYS };
+enum yk_cluster_key {
+    YK_CLUSTER_NAME,
+    YK_CLUSTER_COORDINATOR,
+    YK_CLUSTER_LEASE,
+    YK_CLUSTER_GRACE,
+    YK_N_CLUSTER_KEYS
+};
 
 enum yk_node_key {
     YK_NODE_ROLES,

@@ -95,7 +95,7 @@ check_empty(const char *path, char *error)
     const char *name;
     while (folder != NULL && (name = g_dir_read_name(folder)) != NULL) {
         if (strcmp(name, lock_name) != 0 && strcmp(name, "node.new") != 0 &&
-            strcmp(name, "lost+found") != 0) {
+            strcmp(name, "yakumod.log") != 0 && strcmp(name, "lost+found") != 0) {
             return refuse(path, error,
                           "it is not empty and was not made by yakumo (it holds \"%.60s\")", name);
         }
@@ -188,6 +188,7 @@ check_state(struct yk_datadir *datadir, GKeyFile *state, uint32_t lanes, char *e
             datadir->lanes, lanes);
     }
     datadir->boots = get_number(state, "boots");
+    datadir->has_joined = g_key_file_get_boolean(state, "node", "joined", NULL);
     datadir->epoch = get_number(state, "epoch");
     compare_boot(datadir, state);
     datadir->incarnation = (uint32_t)(g_key_file_has_key(state, "node", "incarnation", NULL)
@@ -309,6 +310,9 @@ set_node(GKeyFile *state, const struct yk_datadir *datadir, bool is_clean)
     g_key_file_set_uint64(state, "node", "format", YK_DATADIR_FORMAT);
     g_key_file_set_string(state, "node", "id", datadir->node_id);
     g_key_file_set_string(state, "node", "cluster", datadir->cluster_id);
+    if (datadir->has_joined) {
+        g_key_file_set_boolean(state, "node", "joined", TRUE);
+    }
     g_key_file_set_uint64(state, "node", "lanes", datadir->lanes);
     g_key_file_set_uint64(state, "node", "boots", datadir->boots);
     g_key_file_set_uint64(state, "node", "epoch", datadir->epoch);
@@ -539,6 +543,23 @@ yk_datadir_raise_epoch(struct yk_datadir *datadir, uint64_t epoch, char *error)
     }
     g_autoptr(GKeyFile) state = load_own_state(datadir);
     datadir->epoch = epoch;
+    set_node(state, datadir, false);
+    return write_state(datadir, state, error);
+}
+
+enum yk_err
+yk_datadir_join(struct yk_datadir *datadir, const char *cluster_id, char *error)
+{
+    if (datadir->has_joined && strcmp(datadir->cluster_id, cluster_id) == 0) {
+        return YK_OK;
+    }
+    if (datadir->has_joined) {
+        return refuse(datadir->path, error, "it belongs to cluster %s, not to %s",
+                      datadir->cluster_id, cluster_id);
+    }
+    g_autoptr(GKeyFile) state = load_own_state(datadir);
+    datadir->has_joined = true;
+    g_strlcpy(datadir->cluster_id, cluster_id, sizeof(datadir->cluster_id));
     set_node(state, datadir, false);
     return write_state(datadir, state, error);
 }

@@ -29,6 +29,7 @@ struct yk_datadir {
     char *path;
     int lock_fd;
     char cluster_id[37]; /* UUIDs as text */
+    bool has_joined;     /* it is that of a cluster of several nodes; else the folder's own */
     char node_id[37];
     uint64_t nonce; /* of this start: random, not 0 */
     uint64_t boots; /* this start is number `boots`, counted from 1 */
@@ -89,6 +90,9 @@ enum yk_err yk_datadir_recovered(struct yk_datadir *datadir, char *error) YK_MUS
  * written: so registers that are lost are made again above it. */
 enum yk_err
 yk_datadir_raise_epoch(struct yk_datadir *datadir, uint64_t epoch, char *error) YK_MUST_CHECK;
+/* The folder is one of that cluster's from here on, durably. While no other thread looks at it. */
+enum yk_err
+yk_datadir_join(struct yk_datadir *datadir, const char *cluster_id, char *error) YK_MUST_CHECK;
 /* Some lanes of a bucket have forgotten something (they are damaged): each gets a new incarnation,
  * durably. */
 enum yk_err

@@ -36,6 +36,10 @@ struct pending {
 struct yk_registers {
     struct yk_coordinator_port port; /* first: the coordinator sees this */
     const struct yk_coordinator_ops *ops;
+    const struct yk_world *world;
+    bool has_place;
+    struct yk_registers_place place; /* if it has one */
+    uint64_t timer_ms;               /* 0: none is set */
     struct yk_settings *settings;
     struct yk_plugin_host host;
     void *self;
@@ -142,6 +146,10 @@ port_answer(struct yk_coordinator_port *port, uint64_t token,
             const struct yk_register_answer *answer)
 {
     struct yk_registers *registers = (struct yk_registers *)port;
+    if (registers->has_place) {
+        registers->place.answer(registers->place.arg, token, answer);
+        return;
+    }
     if (token != registers->token || registers->has_answer) {
         return;
     }
@@ -155,24 +163,27 @@ port_answer(struct yk_coordinator_port *port, uint64_t token,
 static void
 port_changed(struct yk_coordinator_port *port, const char *name)
 {
-    (void)port;
-    (void)name;
+    const struct yk_registers *registers = (struct yk_registers *)port;
+    if (registers->has_place) {
+        registers->place.changed(registers->place.arg, name);
+    }
 }
 
 /* The one manager has nobody to talk to. */
 static void
 port_send(struct yk_coordinator_port *port, uint32_t manager_index, struct yk_slice message)
 {
-    (void)port;
-    (void)manager_index;
-    (void)message;
+    const struct yk_registers *registers = (struct yk_registers *)port;
+    if (registers->has_place) {
+        registers->place.send(registers->place.arg, manager_index, message);
+    }
 }
 
 static void
 port_set_timer(struct yk_coordinator_port *port, uint64_t at_ms)
 {
-    (void)port;
-    (void)at_ms;
+    struct yk_registers *registers = (struct yk_registers *)port;
+    registers->timer_ms = at_ms;
 }
 
 static void
@@ -220,6 +231,9 @@ store_pending(struct yk_registers *registers)
                                      yk_slice_of(pending->file->data, pending->file->len),
                                      registers->error);
         }
+        if (result == YK_OK) {
+            registers->error[0] = '\0';
+        }
         if (registers->ops->stored != NULL) {
             registers->ops->stored(registers->self, pending->token, result);
         }
@@ -260,9 +274,11 @@ open_coordinator(struct yk_registers *registers, char *error)
 
 enum yk_err
 yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordinator,
-                  const char *folder, struct yk_registers **ret_registers, char *error)
+                  const char *folder, const struct yk_registers_place *place,
+                  struct yk_registers **ret_registers, char *error)
 {
     struct yk_registers *registers = g_new0(struct yk_registers, 1);
+    registers->world = world;
     registers->port = (struct yk_coordinator_port){.struct_size = sizeof(registers->port),
                                                    .n_managers = 1,
                                                    .answer = port_answer,
@@ -270,6 +286,12 @@ yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordina
                                                    .send = port_send,
                                                    .set_timer = port_set_timer,
                                                    .store = port_store};
+    if (place != NULL) {
+        registers->has_place = true;
+        registers->place = *place;
+        registers->port.self_index = place->self_index;
+        registers->port.n_managers = place->n_managers;
+    }
     registers->ops = coordinator->ops;
     registers->folder = g_build_filename(folder, folder_name, NULL);
     registers->pending_end = &registers->pending;
@@ -362,4 +384,60 @@ yk_registers_write(struct yk_registers *registers, const char *name, struct yk_s
     begin_question(registers);
     registers->ops->write(registers->self, name, bytes, if_revision, registers->token);
     return end_question(registers, "write", name, error);
+}
+
+/* With a place */
+
+void
+yk_registers_ask_read(struct yk_registers *registers, const char *name, uint64_t token)
+{
+    registers->ops->read(registers->self, name, token);
+}
+
+void
+yk_registers_ask_write(struct yk_registers *registers, const char *name, struct yk_slice bytes,
+                       uint64_t if_revision, uint64_t token)
+{
+    registers->ops->write(registers->self, name, bytes, if_revision, token);
+}
+
+void
+yk_registers_watch(struct yk_registers *registers, const char *name)
+{
+    if (registers->ops->watch != NULL) {
+        registers->ops->watch(registers->self, name);
+    }
+}
+
+void
+yk_registers_message(struct yk_registers *registers, uint32_t manager_index,
+                     struct yk_slice message)
+{
+    if (registers->ops->message != NULL) {
+        registers->ops->message(registers->self, manager_index, message);
+    }
+}
+
+static void
+run_timer(struct yk_registers *registers)
+{
+    uint64_t now_ms = registers->world->now_ms(registers->world->arg);
+    if (registers->timer_ms != 0 && now_ms >= registers->timer_ms) {
+        registers->timer_ms = 0;
+        if (registers->ops->timer != NULL) {
+            registers->ops->timer(registers->self, now_ms);
+        }
+    }
+}
+
+uint64_t
+yk_registers_run(struct yk_registers *registers)
+{
+    registers->error[0] = '\0';
+    run_timer(registers);
+    store_pending(registers);
+    if (registers->error[0] != '\0') {
+        yk_log(registers->world, YK_LOG_ERROR, "coordinator", "%s", registers->error);
+    }
+    return registers->timer_ms;
 }

@@ -16,10 +16,23 @@
 
 struct yk_registers;
 
-/* folder: DATA. On failure error (YK_ERROR_SIZE bytes) says which file, and what to do. */
+/* A coordinator beside those of other managers: what it says goes here. */
+struct yk_registers_place {
+    uint32_t self_index, n_managers;
+    void *arg;
+    /* Any of them may be called from within any call of this header; the callee may not call the
+     * registers back. */
+    void (*answer)(void *arg, uint64_t token, const struct yk_register_answer *answer);
+    void (*changed)(void *arg, const char *name);
+    void (*send)(void *arg, uint32_t manager_index, struct yk_slice message);
+};
+
+/* folder: DATA. place NULL: the one manager, whose questions are asked by read and write below;
+ * else by yk_registers_ask. On failure error (YK_ERROR_SIZE bytes) says which file, and what to do.
+ */
 enum yk_err yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordinator,
-                              const char *folder, struct yk_registers **ret_registers,
-                              char *error) YK_MUST_CHECK;
+                              const char *folder, const struct yk_registers_place *place,
+                              struct yk_registers **ret_registers, char *error) YK_MUST_CHECK;
 /* Takes NULL. */
 void yk_registers_close(struct yk_registers *registers);
 
@@ -30,5 +43,16 @@ enum yk_err yk_registers_read(struct yk_registers *registers, const char *name, 
 enum yk_err
 yk_registers_write(struct yk_registers *registers, const char *name, struct yk_slice bytes,
                    uint64_t if_revision, char *error) YK_MUST_CHECK;
+
+/* With a place. Questions end by place->answer. */
+void yk_registers_ask_read(struct yk_registers *registers, const char *name, uint64_t token);
+void yk_registers_ask_write(struct yk_registers *registers, const char *name, struct yk_slice bytes,
+                            uint64_t if_revision, uint64_t token);
+void yk_registers_watch(struct yk_registers *registers, const char *name);
+void yk_registers_message(struct yk_registers *registers, uint32_t manager_index,
+                          struct yk_slice message);
+/* Stores what is to be stored and calls the timer if it is time; before each wait. Returns when it
+ * is to be called again, wall clock in ms; 0: no need. */
+uint64_t yk_registers_run(struct yk_registers *registers);
 
 #endif

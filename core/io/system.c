@@ -38,6 +38,13 @@ system_now_us(void *arg)
 }
 
 static uint64_t
+system_boot_us(void *arg)
+{
+    (void)arg;
+    return clock_ns(CLOCK_BOOTTIME) / 1000;
+}
+
+static uint64_t
 system_random(void *arg)
 {
     static __thread struct yk_random random;
@@ -125,6 +132,7 @@ yk_system_init(struct yk_system *system, enum yk_log_level level)
     *system = (struct yk_system){.world = {.arg = system,
                                            .now_ms = system_now_ms,
                                            .now_us = system_now_us,
+                                           .boot_us = system_boot_us,
                                            .random = system_random,
                                            .sleep_us = system_sleep_us,
                                            .log = system_log,

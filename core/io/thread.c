@@ -50,6 +50,8 @@ struct thread {
     struct yk_job_box done_jobs;
     struct yk_bundle *done_bundles; /* atomic: a stack, newest first */
     struct kept *kept;              /* likewise */
+    struct yk_view *view;           /* atomic: a reference to the newest that it has not seen */
+    struct yk_wishes *refused;      /* atomic: a stack, newest first */
     struct conn *touched;
     struct conn *newest;
     bool is_draining, is_over;
@@ -378,8 +380,8 @@ take_effects(struct thread *thread)
             yk_links_send(thread->links, effect->send.peer, effect->send.worker,
                           effect->send.bytes);
             break;
-        case YK_EFFECT_ASK:
-            free(effect->wishes);
+        case YK_EFFECT_WISH:
+            thread->threads->config.wish(thread->threads->config.arg, effect->wishes);
             break;
         case YK_EFFECT_SHUT_DOWN:
             thread->threads->config.shut_down(thread->threads->config.arg);
@@ -451,11 +453,30 @@ take_kept(struct thread *thread)
     return has_any;
 }
 
+/* What the control says. */
+static bool
+take_word(struct thread *thread)
+{
+    struct yk_view *view = __atomic_exchange_n(&thread->view, NULL, __ATOMIC_SEQ_CST);
+    struct yk_wishes *refused = __atomic_exchange_n(&thread->refused, NULL, __ATOMIC_SEQ_CST);
+    bool has_any = view != NULL || refused != NULL;
+    if (view != NULL) {
+        step(thread, &(struct yk_event){.kind = YK_EVENT_VIEW, .view = view});
+    }
+    while (refused != NULL) {
+        struct yk_wishes *next = refused->next;
+        step(thread, &(struct yk_event){.kind = YK_EVENT_REFUSED, .refused = refused});
+        refused = next;
+    }
+    return has_any;
+}
+
 static bool
 take_mail(struct thread *thread)
 {
     bool has_mail = take_bundles(thread);
     has_mail = take_kept(thread) || has_mail;
+    has_mail = take_word(thread) || has_mail;
     for (uint32_t i = 0; i < thread->threads->n_threads; i++) {
         struct yk_op *first = yk_mailbox_take(&thread->mailboxes[i]);
         if (first != NULL) {
@@ -483,7 +504,9 @@ has_mail(const struct thread *thread)
     }
     return !yk_job_box_is_empty(&thread->done_jobs) ||
            __atomic_load_n(&thread->done_bundles, __ATOMIC_SEQ_CST) != NULL ||
-           __atomic_load_n(&thread->kept, __ATOMIC_SEQ_CST) != NULL;
+           __atomic_load_n(&thread->kept, __ATOMIC_SEQ_CST) != NULL ||
+           __atomic_load_n(&thread->view, __ATOMIC_SEQ_CST) != NULL ||
+           __atomic_load_n(&thread->refused, __ATOMIC_SEQ_CST) != NULL;
 }
 
 static int
@@ -601,6 +624,27 @@ yk_threads_kept(struct yk_threads *threads, struct yk_lane *lane, enum yk_err re
     wake(thread, NULL);
 }
 
+void
+yk_threads_view(struct yk_threads *threads, struct yk_view *view)
+{
+    for (uint32_t i = 0; i < threads->n_threads; i++) {
+        struct thread *thread = &threads->threads[i];
+        yk_view_unref(__atomic_exchange_n(&thread->view, yk_view_ref(view), __ATOMIC_SEQ_CST));
+        wake(thread, NULL);
+    }
+}
+
+void
+yk_threads_refused(struct yk_threads *threads, struct yk_wishes *refused)
+{
+    struct thread *thread = &threads->threads[refused->worker];
+    refused->next = __atomic_load_n(&thread->refused, __ATOMIC_RELAXED);
+    while (!__atomic_compare_exchange_n(&thread->refused, &refused->next, refused, true,
+                                        __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+    }
+    wake(thread, NULL);
+}
+
 /* What the first thread got, the others get too. */
 static enum yk_err
 open_loop(struct yk_threads *threads, uint32_t index, const struct yk_loop_handler *handler,
@@ -680,6 +724,13 @@ free_threads(struct yk_threads *threads)
         yk_journal_stop(threads->config.journal);
     }
     for (uint32_t i = 0; i < threads->n_threads; i++) {
+        struct thread *thread = &threads->threads[i];
+        yk_view_unref(thread->view);
+        while (thread->refused != NULL) {
+            struct yk_wishes *next = thread->refused->next;
+            free(thread->refused);
+            thread->refused = next;
+        }
         yk_links_free(threads->threads[i].links);
         yk_loop_close(threads->threads[i].loop);
         yk_job_box_done(&threads->threads[i].done_jobs);

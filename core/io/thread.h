@@ -26,6 +26,9 @@ struct yk_threads_config {
      * none, and the workers talk to nobody. Lent until the threads have stopped. */
     struct yk_peers *peers;
     const struct yk_listener *peer_listener;
+    /* What replicas wish of the managers, from a worker's thread; takes it over. NULL without
+     * peers. */
+    void (*wish)(void *arg, struct yk_wishes *wishes);
     void (*shut_down)(void *arg); /* a client asked for it; from a worker's thread */
     void *arg;
 };
@@ -44,6 +47,10 @@ void yk_threads_complete(struct yk_threads *threads, struct yk_call *call, enum 
 void yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *bundle);
 void yk_threads_kept(struct yk_threads *threads, struct yk_lane *lane, enum yk_err result);
 void yk_threads_wake(struct yk_threads *threads);
+/* From the control's thread: each worker gets a reference of the view, unless a newer one comes
+ * before it looks; refusals go to the worker whose wishes they were. The latter are taken over. */
+void yk_threads_view(struct yk_threads *threads, struct yk_view *view);
+void yk_threads_refused(struct yk_threads *threads, struct yk_wishes *refused);
 /* Connections open, and those that were turned away since the start. */
 uint32_t yk_threads_connections(const struct yk_threads *threads);
 uint64_t yk_threads_rejected(const struct yk_threads *threads);

@@ -18,8 +18,9 @@
 #include "core/io/system.h"
 #include "core/io/thread.h"
 #include "core/main/facts.h"
+#include "core/main/membership.h"
 
-enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256, DESCRIPTORS_OF_PEERS = 4096 };
+enum { DRAIN_TIMEOUT_MS = 10000, DESCRIPTORS_SPARE = 256 };
 
 struct yk_daemon {
     const struct yk_start_options *options;
@@ -30,9 +31,8 @@ struct yk_daemon {
     struct yk_start start;
     struct yk_listener *listeners;
     uint32_t n_listeners;
-    struct yk_listener peer_listener; /* if the file has other nodes */
-    struct yk_peers *peers;           /* likewise; else NULL */
     struct yk_facts facts;
+    struct yk_membership member; /* all zeros: the node is alone */
 };
 
 static enum yk_err
@@ -62,61 +62,12 @@ open_listeners(struct yk_daemon *daemon, char *error)
     return YK_OK;
 }
 
-static bool
-has_peers(const struct yk_daemon *daemon)
-{
-    return daemon->config->n_nodes > 1;
-}
-
-static enum yk_err
-open_peer_listener(struct yk_daemon *daemon, char *error)
-{
-    return has_peers(daemon)
-               ? yk_listener_open(daemon->config->node.address, 0, yk_start_workers(daemon->config),
-                                  &daemon->peer_listener, error)
-               : YK_OK;
-}
-
-/* What this node says of itself, and what the file says of the others. */
-static enum yk_err
-make_peers(struct yk_daemon *daemon, char *error)
-{
-    const struct yk_config *config = daemon->config;
-    const struct yk_datadir *datadir = &daemon->start.datadir;
-    struct yk_hello own = {.nonce = datadir->nonce,
-                           .n_workers = daemon->start.node->n_workers,
-                           .n_lanes = config->node.lanes};
-    if (!has_peers(daemon)) {
-        return YK_OK;
-    }
-    g_strlcpy(own.cluster_id, datadir->cluster_id, sizeof(own.cluster_id));
-    g_strlcpy(own.node_id, datadir->node_id, sizeof(own.node_id));
-    g_strlcpy(own.name, config->node.name, sizeof(own.name));
-    g_strlcpy(own.address, daemon->peer_listener.text, sizeof(own.address));
-    daemon->peers = yk_peers_new(&own);
-    if (daemon->peers == NULL) {
-        snprintf(error, YK_ERROR_SIZE, "out of memory");
-        return YK_ENOMEM;
-    }
-    for (uint32_t i = 0; i < config->n_nodes; i++) {
-        const struct yk_config_node *node = &config->nodes[i];
-        if (strcmp(node->name, config->node.name) != 0 &&
-            yk_peers_put(daemon->peers, NULL, node->name, node->address) == YK_PEER_NONE) {
-            snprintf(error, YK_ERROR_SIZE, "[node %s] is one more than the %d nodes that one knows",
-                     node->name, YK_PEERS_MAX);
-            return YK_EINVALID;
-        }
-    }
-    return YK_OK;
-}
-
 /* Each connection is a descriptor. */
 static void
 raise_descriptors(struct yk_daemon *daemon)
 {
     struct rlimit limit;
-    rlim_t wanted = daemon->config->node.connections_max + DESCRIPTORS_SPARE +
-                    (has_peers(daemon) ? DESCRIPTORS_OF_PEERS : 0);
+    rlim_t wanted = daemon->config->node.connections_max + DESCRIPTORS_SPARE;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted) {
         return;
     }
@@ -145,9 +96,17 @@ complete(void *arg, struct yk_call *call, enum yk_err result)
     yk_threads_complete(daemon->start.threads, call, result);
 }
 
+static void
+wish(void *arg, struct yk_wishes *wishes)
+{
+    struct yk_daemon *daemon = arg;
+    yk_membership_wish(&daemon->member, wishes);
+}
+
 static enum yk_err
 start_threads(struct yk_daemon *daemon, char *error)
 {
+    bool is_clustered = daemon->member.peers != NULL;
     struct yk_threads_config config = {.world = &daemon->system.world,
                                        .node = daemon->start.node,
                                        .listeners = daemon->listeners,
@@ -156,9 +115,12 @@ start_threads(struct yk_daemon *daemon, char *error)
                                        .io = daemon->config->node.io,
                                        .journal = daemon->start.keep.journal,
                                        .connections_max = daemon->config->node.connections_max,
-                                       .peers = daemon->peers,
-                                       .peer_listener = &daemon->peer_listener,
-                                       .shut_down = ask_to_stop};
+                                       .peers = daemon->member.peers,
+                                       .peer_listener =
+                                           is_clustered ? &daemon->member.listener : NULL,
+                                       .wish = wish,
+                                       .shut_down = ask_to_stop,
+                                       .arg = daemon};
     return yk_threads_start(&config, &daemon->start.threads, error);
 }
 
@@ -168,19 +130,21 @@ start(struct yk_daemon *daemon, char *error)
     raise_descriptors(daemon);
     enum yk_err result = open_listeners(daemon, error);
     if (result == YK_OK) {
-        result = open_peer_listener(daemon, error);
-    }
-    if (result == YK_OK) {
         result = yk_start(&daemon->start, error);
-    }
-    if (result == YK_OK) {
-        result = make_peers(daemon, error);
     }
     if (result == YK_OK) {
         yk_facts_init(&daemon->facts, daemon->config, daemon->start.node);
         daemon->facts.journal = daemon->start.keep.journal;
+        result = yk_start_is_clustered(daemon->config)
+                     ? yk_membership_open(&daemon->member, &daemon->start, error)
+                     : YK_OK;
+    }
+    if (result == YK_OK) {
         result = start_threads(daemon, error);
         __atomic_store_n(&daemon->facts.threads, daemon->start.threads, __ATOMIC_RELEASE);
+    }
+    if (result == YK_OK && daemon->member.peers != NULL) {
+        result = yk_membership_start(&daemon->member, error);
     }
     return result;
 }
@@ -188,6 +152,7 @@ start(struct yk_daemon *daemon, char *error)
 static void
 end(struct yk_daemon *daemon, bool is_clean)
 {
+    yk_membership_stop(&daemon->member);
     if (daemon->start.threads != NULL) {
         yk_threads_stop(daemon->start.threads, DRAIN_TIMEOUT_MS);
     }
@@ -196,8 +161,7 @@ end(struct yk_daemon *daemon, bool is_clean)
         yk_listener_close(&daemon->listeners[i]);
     }
     g_free(daemon->listeners);
-    yk_listener_close(&daemon->peer_listener);
-    yk_peers_free(daemon->peers);
+    yk_membership_end(&daemon->member);
     yk_start_end(&daemon->start, is_clean);
     yk_config_free(daemon->reloaded);
     yk_config_free(daemon->config);
@@ -277,10 +241,9 @@ static void
 log_state(void *arg, struct yk_worker *worker)
 {
     struct yk_daemon *daemon = arg;
-    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main",
-           "state worker=%u connections=%u idle=%s frames_dropped=%llu", yk_worker_index(worker),
-           yk_worker_sessions(worker), yk_worker_is_idle(worker) ? "yes" : "no",
-           (unsigned long long)yk_worker_frames_dropped(worker));
+    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main", "state worker=%u connections=%u idle=%s",
+           yk_worker_index(worker), yk_worker_sessions(worker),
+           yk_worker_is_idle(worker) ? "yes" : "no");
 }
 
 static void
@@ -294,10 +257,6 @@ log_start(struct yk_daemon *daemon)
                frontend->name, daemon->listeners[i].text,
                daemon->config->buckets[frontend->bucket_index].name);
     }
-    if (has_peers(daemon)) {
-        yk_log(world, YK_LOG_NOTICE, "main", "listening for=nodes address=%s",
-               daemon->peer_listener.text);
-    }
     yk_log(world, YK_LOG_NOTICE, "main",
            "ready version=%s pid=%ld node=%s data=%s epoch=%llu workers=%u lanes=%u io=%s",
            PACKAGE_VERSION, (long)getpid(), daemon->start.datadir.node_id,
@@ -307,16 +266,42 @@ log_start(struct yk_daemon *daemon)
 }
 
 static void
-serve(struct yk_daemon *daemon, const sigset_t *signals)
+become_ready(struct yk_daemon *daemon)
 {
     log_start(daemon);
     yk_system_notify("READY=1");
+}
+
+/* The next signal; 0: the node has become ready meanwhile. One of a cluster is when it knows what
+ * the managers say. */
+static int
+next_signal(struct yk_daemon *daemon, const sigset_t *signals, bool is_ready)
+{
+    static const struct timespec look = {.tv_nsec = 20 * 1000000};
     for (;;) {
-        int number = 0;
-        if (sigwait(signals, &number) != 0) {
-            continue;
+        int number = is_ready ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &look);
+        if (number > 0) {
+            return number;
         }
-        if (number == SIGHUP) {
+        if (!is_ready && yk_membership_is_ready(&daemon->member)) {
+            return 0;
+        }
+    }
+}
+
+static void
+serve(struct yk_daemon *daemon, const sigset_t *signals)
+{
+    bool is_ready = yk_membership_is_ready(&daemon->member);
+    if (is_ready) {
+        become_ready(daemon);
+    }
+    for (;;) {
+        int number = next_signal(daemon, signals, is_ready);
+        if (number == 0) {
+            is_ready = true;
+            become_ready(daemon);
+        } else if (number == SIGHUP) {
             reload(daemon);
         } else if (number == SIGUSR1) {
             yk_log(&daemon->system.world, YK_LOG_NOTICE, "main",

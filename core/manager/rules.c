@@ -6,6 +6,7 @@
 #include <glib.h>
 
 #include "core/base/assert.h"
+#include "core/manager/describe.h"
 #include "core/manager/slot_rules.h"
 
 const char *
@@ -31,6 +32,7 @@ register_node(struct yk_bucket_register *bucket, const struct yk_proposal *propo
     uint32_t index = yk_bucket_register_find(bucket, proposal->node);
     struct yk_register_node *node = &bucket->nodes[index];
     YK_ASSERT(proposal->n_lanes > 0 && proposal->n_lanes <= YK_LANES_MAX);
+    YK_ASSERT(proposal->n_workers <= YK_WORKERS_MAX);
     YK_ASSERT(strlen(proposal->node) == YK_UUID_SIZE - 1);
     if (proposal->nonce == 0) {
         return YK_REFUSAL_BAD_NONCE;
@@ -57,20 +59,10 @@ register_node(struct yk_bucket_register *bucket, const struct yk_proposal *propo
     memcpy(node->id, proposal->node, YK_UUID_SIZE);
     node->nonce = proposal->nonce;
     node->n_lanes = proposal->n_lanes;
+    node->n_workers = proposal->n_workers;
     memcpy(node->incarnations, proposal->incarnations,
            proposal->n_lanes * sizeof(*proposal->incarnations));
     return YK_REFUSAL_NONE;
-}
-
-static bool
-has_same_form(const struct yk_bucket_description *a, const struct yk_bucket_description *b)
-{
-    bool is_same =
-        a->slots == b->slots && strcmp(a->engine, b->engine) == 0 && a->n_filters == b->n_filters;
-    for (uint32_t i = 0; is_same && i < a->n_filters; i++) {
-        is_same = strcmp(a->filters[i], b->filters[i]) == 0;
-    }
-    return is_same;
 }
 
 /* Another number of slots, another engine or other filters: only for data that is gone. The slots
@@ -148,7 +140,7 @@ describe(struct yk_bucket_register *bucket, const struct yk_bucket_description *
     if (yk_bucket_register_size_max(next) > YK_REGISTER_SIZE_MAX) {
         return YK_REFUSAL_TOO_LARGE;
     }
-    if (!has_same_form(now, next)) {
+    if (!yk_bucket_has_form(now, next)) {
         return reshape(bucket, next, node);
     }
     enum yk_refusal refusal = YK_REFUSAL_NONE;

@@ -6,7 +6,7 @@
  * slot, as it was.
  *
  *     kind         rule    by        what it does
- *     REGISTER             itself    notes the nonce and the incarnations of the proposer's start
+ *     REGISTER             itself    notes nonce, incarnations and workers of the proposer's start
  *     DESCRIBE             anybody   changes the description; every slot gets a new epoch where
  *                                    what it promises changes (copies, min_copies, durability)
  *     CREATE               anybody   the first epoch of a slot: its members, the first the primary
@@ -83,6 +83,7 @@ struct yk_proposal {
     uint64_t replaces;
     const uint32_t *incarnations; /* REGISTER: one for each of its lanes */
     uint32_t n_lanes;
+    uint32_t n_workers; /* REGISTER: of its present start; 0: not told */
     const struct yk_bucket_description *description; /* DESCRIBE */
     struct yk_slot_proposal *slots;                  /* the others */
     uint32_t n_slots;

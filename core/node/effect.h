@@ -7,6 +7,7 @@
 
 #include "core/journal/bundle.h"
 #include "core/replica/lane.h"
+#include "core/replica/wish.h"
 #include "core/router/router.h"
 
 enum yk_effect_kind {
@@ -16,8 +17,8 @@ enum yk_effect_kind {
     YK_EFFECT_MAIL,    /* to worker `to` */
     YK_EFFECT_JOURNAL, /* into the log, in the order of effects; then JOURNALED here */
     YK_EFFECT_KEEP,    /* a piece of a lane's snapshot, into its file; then KEPT here */
-    YK_EFFECT_ASK,  /* of the managers, through the node's control; then REFUSED here, or a VIEW */
-    YK_EFFECT_SEND, /* to another node's thread: whole messages; whether they come is PEER's */
+    YK_EFFECT_SEND,    /* to another node's thread: whole messages; whether they come is PEER's */
+    YK_EFFECT_WISH,    /* to the node's control, for the managers; refusals are REFUSED's */
     YK_EFFECT_SHUT_DOWN, /* a client asked for the node's end */
 };
 

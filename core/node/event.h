@@ -7,6 +7,8 @@
 
 #include "core/journal/bundle.h"
 #include "core/replica/lane.h"
+#include "core/replica/wish.h"
+#include "core/ring/view.h"
 #include "core/router/router.h"
 
 enum yk_event_kind {
@@ -19,9 +21,9 @@ enum yk_event_kind {
     YK_EVENT_JOURNALED, /* the bundle stands in the log, as safe as it is to be */
     YK_EVENT_KEPT,      /* the piece of a snapshot is written, or not */
     YK_EVENT_FRAME,     /* a message from another node's thread, or from a tool */
-    YK_EVENT_VIEW,      /* what is known of the cluster has changed */
-    YK_EVENT_REFUSED,   /* wishes that the managers refused by the rules */
     YK_EVENT_PEER,      /* the link to another node's thread is up, or what was sent may be lost */
+    YK_EVENT_VIEW,      /* the cluster as it is known now */
+    YK_EVENT_REFUSED,   /* wishes that the rules refuse */
     YK_EVENT_DRAIN,     /* end every session when it has its answers */
     YK_EVENT_TURN,      /* that was all for now: work, and borrow nothing any longer */
 };
@@ -69,8 +71,8 @@ struct yk_event {
             uint32_t peer, worker;
             bool is_up;
         } peer;
-        struct yk_view *view;      /* the reference is handed over */
-        struct yk_wishes *refused; /* likewise */
+        struct yk_view *view;      /* a reference, handed over */
+        struct yk_wishes *refused; /* handed over; kind and epoch say which */
     };
 };
 

@@ -84,11 +84,21 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
     }
     uint32_t lane_jobs = yk_lane_jobs_max(&info);
     bucket->keeps_answers = lane_jobs > 0;
-    bucket->is_direct = config->cluster == NULL && yk_lane_may_be_direct(&info);
+    bucket->is_direct = !config->is_clustered && yk_lane_may_be_direct(&info);
     node->jobs_max += lane_jobs * bucket->ring.n_lanes;
     warn_of_losses(config, from, &info);
     bucket->pins_ops = bucket->keeps_answers || (info.caps & YK_BACKEND_SEGMENTS) == 0;
     return YK_OK;
+}
+
+static void
+fill_cluster(const struct yk_node_setup *config, uint32_t bucket_index, struct yk_lane_config *lane)
+{
+    lane->is_clustered = true;
+    lane->nonce = config->nonce;
+    lane->incarnation = config->incarnations[bucket_index][lane->lane];
+    lane->lease_us = config->lease_us;
+    lane->grace_us = config->grace_us;
 }
 
 static enum yk_err
@@ -123,12 +133,8 @@ make_lanes(struct yk_node *node, const struct yk_node_setup *config, const struc
             .epoch = config->epoch,
             .is_shut = result == YK_ECORRUPT,
             .durability = of_stack.place.durability};
-        if (config->cluster != NULL) {
-            of_lane.is_clustered = true;
-            of_lane.nonce = config->cluster->nonce;
-            of_lane.incarnation = config->cluster->incarnations[bucket->index][lane];
-            of_lane.lease_us = config->cluster->lease_us;
-            of_lane.grace_us = config->cluster->grace_us;
+        if (config->is_clustered) {
+            fill_cluster(config, bucket->index, &of_lane);
         }
         result = yk_worker_add_lane(worker, &of_lane);
         if (result != YK_OK) {

@@ -17,12 +17,6 @@ struct yk_node {
     uint32_t jobs_max; /* that can be out at executors at once; 0: none are needed */
 };
 
-struct yk_node_cluster {
-    uint64_t nonce;                      /* of this start */
-    const uint32_t *const *incarnations; /* of each bucket's lanes */
-    int64_t lease_us, grace_us;
-};
-
 struct yk_node_setup {
     const struct yk_config *config;
     const struct yk_world *world;
@@ -32,9 +26,11 @@ struct yk_node_setup {
     /* Of the log, and of each worker, see worker.h; NULL: no bucket has a journal. */
     struct yk_journal_room *room;
     uint64_t *needed_from;
-    /* The node is one of a cluster: epochs come by views, and nobody is served before. NULL: it is
-     * alone. */
-    const struct yk_node_cluster *cluster;
+    /* One of several nodes: slots are had by the views, not from the start. */
+    bool is_clustered;
+    uint64_t nonce;                      /* of this start */
+    const uint32_t *const *incarnations; /* of each bucket, for each lane */
+    int64_t lease_us, grace_us;
     uint64_t seed; /* for hash tables */
     const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
     void *make_folder_arg;

@@ -7,7 +7,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
-#include "core/node/membership.h"
+#include "core/node/peering.h"
 #include "core/wire/unpack.h"
 
 enum {
@@ -52,7 +52,7 @@ struct yk_worker {
     struct yk_bundle *free_bundles;
     uint32_t n_free_bundles, n_bundles_out;
     uint64_t n_frames_dropped;
-    struct yk_membership membership;
+    struct yk_peering membership;
     const char *names[YK_BUCKETS_MAX]; /* of the buckets */
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
@@ -412,7 +412,7 @@ send_frame(void *arg, uint32_t peer, uint32_t to, struct yk_buffer *frame)
 static void
 ask_managers(void *arg, struct yk_wishes *wishes)
 {
-    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_ASK, .wishes = wishes});
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_WISH, .wishes = wishes});
 }
 
 static void
@@ -427,7 +427,7 @@ worker_frame(struct yk_worker *worker, uint32_t peer, uint32_t from, struct yk_s
     bool is_copies = yk_slice_equal(method, yk_slice_of_text("copy"));
     if (type == 2 && worker->membership.view != NULL &&
         (is_copies || yk_slice_equal(method, yk_slice_of_text("replicate")))) {
-        yk_membership_hear(&worker->membership, peer, is_copies, &unpack);
+        yk_peering_hear(&worker->membership, peer, is_copies, &unpack);
     } else {
         worker->n_frames_dropped++;
     }
@@ -437,7 +437,7 @@ static void
 lane_copy(void *arg, struct yk_lane *lane, uint32_t node, const struct yk_copy *message)
 {
     struct yk_worker *worker = arg;
-    yk_membership_copy(&worker->membership, yk_lane_bucket(lane), node, message);
+    yk_peering_copy(&worker->membership, yk_lane_bucket(lane), node, message);
 }
 
 static void
@@ -447,15 +447,15 @@ init_membership(struct yk_worker *worker)
     for (uint32_t i = 0; i < config->n_buckets; i++) {
         worker->names[i] = config->buckets[i]->name;
     }
-    worker->membership = (struct yk_membership){
-        .world = config->world,
-        .worker = config->worker,
-        .n_workers = config->n_workers,
-        .n_buckets = config->n_buckets,
-        .n_lanes = config->n_buckets > 0 ? config->buckets[0]->ring.n_lanes : 1,
-        .names = worker->names,
-        .sink = {worker, clustered_lane, touch_lane, send_frame, ask_managers},
-        .tick_us = TICK_US};
+    worker->membership =
+        (struct yk_peering){.world = config->world,
+                            .worker = config->worker,
+                            .n_workers = config->n_workers,
+                            .n_buckets = config->n_buckets,
+                            .n_lanes = config->n_buckets > 0 ? config->buckets[0]->ring.n_lanes : 1,
+                            .names = worker->names,
+                            .sink = {worker, clustered_lane, touch_lane, send_frame, ask_managers},
+                            .tick_us = TICK_US};
 }
 
 /* The turn */
@@ -557,7 +557,7 @@ turn(struct yk_worker *worker, uint64_t now_ms)
 {
     worker->now_ms = now_ms;
     open_mail(worker);
-    yk_membership_tick(&worker->membership);
+    yk_peering_tick(&worker->membership);
     yk_router_timers(worker->router, now_ms);
     bool has_more = true;
     while (has_more) {
@@ -565,7 +565,7 @@ turn(struct yk_worker *worker, uint64_t now_ms)
         has_more = run_lanes(worker) || has_more;
     }
     sweep(worker);
-    yk_membership_speak(&worker->membership);
+    yk_peering_speak(&worker->membership);
     send_bundles(worker);
     yk_router_end_turn(worker->router);
 }
@@ -636,10 +636,10 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
     case YK_EVENT_PEER:
         break;
     case YK_EVENT_VIEW:
-        yk_membership_view(&worker->membership, event->view);
+        yk_peering_view(&worker->membership, event->view);
         break;
     case YK_EVENT_REFUSED:
-        yk_membership_refused(&worker->membership, event->refused);
+        yk_peering_refused(&worker->membership, event->refused);
         break;
     case YK_EVENT_DRAIN:
         worker->is_draining = true;
@@ -813,7 +813,7 @@ yk_worker_free(struct yk_worker *worker)
         worker->free_bundles = bundle->next;
         yk_bundle_free(bundle);
     }
-    yk_membership_done(&worker->membership);
+    yk_peering_done(&worker->membership);
     free(worker->buckets);
     free(worker->dirty);
     free(worker->outgoing);

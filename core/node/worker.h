@@ -37,7 +37,7 @@ void yk_worker_free(struct yk_worker *worker);
 /* Before the first step. The worker owns what it is given, in any case. */
 void yk_worker_add_frontend(struct yk_worker *worker, struct yk_frontend *frontend);
 /* Of the config only what the bucket does not say: stack, lane, bucket_index, epochs, epoch,
- * is_shut and durability. */
+ * is_shut, durability and what is of a cluster. */
 enum yk_err
 yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane) YK_MUST_CHECK;
 

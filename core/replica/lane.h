@@ -75,14 +75,13 @@ struct yk_lane_config {
      * the bucket, by its number; NULL: all have `epoch`. Looked at by yk_lane_new only. */
     const uint32_t *epochs;
     uint64_t epoch;
-    uint64_t value_size_max;
-    uint32_t key_size_max;
-    /* The bucket has members on other nodes: epochs come by yk_lane_view, and nobody is served
-     * before. */
+    /* One of several nodes: epochs come by yk_lane_view, and nobody is served before. */
     bool is_clustered;
     uint64_t nonce;       /* of this start of the node */
-    uint32_t incarnation; /* of the lane */
+    uint32_t incarnation; /* of this lane */
     int64_t lease_us, grace_us;
+    uint64_t value_size_max;
+    uint32_t key_size_max;
     struct yk_lane_sink sink;
 };
 

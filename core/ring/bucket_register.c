@@ -145,12 +145,15 @@ yk_bucket_register_encode(const struct yk_bucket_register *bucket, struct yk_pac
     yk_pack_array(pack, bucket->n_nodes);
     for (uint32_t i = 0; i < bucket->n_nodes; i++) {
         const struct yk_register_node *node = &bucket->nodes[i];
-        yk_pack_array(pack, 3);
+        yk_pack_array(pack, node->n_workers != 0 ? 4 : 3);
         yk_pack_text(pack, node->id);
         yk_pack_uint(pack, node->nonce);
         yk_pack_array(pack, node->n_lanes);
         for (uint32_t lane = 0; lane < node->n_lanes; lane++) {
             yk_pack_uint(pack, node->incarnations[lane]);
+        }
+        if (node->n_workers != 0) {
+            yk_pack_uint(pack, node->n_workers);
         }
     }
     yk_pack_array(pack, bucket->description.slots);
@@ -190,7 +193,7 @@ static void
 read_node(struct yk_unpack *unpack, struct yk_bucket_register *bucket, uint32_t index)
 {
     struct yk_register_node *node = &bucket->nodes[index];
-    (void)yk_unpack_array(unpack);
+    uint32_t n = yk_unpack_array(unpack);
     yk_register_uuid(unpack, node->id);
     node->nonce = yk_unpack_uint(unpack, UINT64_MAX);
     node->n_lanes = yk_register_count(unpack, YK_LANES_MAX);
@@ -198,6 +201,7 @@ read_node(struct yk_unpack *unpack, struct yk_bucket_register *bucket, uint32_t 
         node->incarnations[i] = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX);
     }
     yk_unpack_leave(unpack);
+    node->n_workers = n > 3 ? (uint32_t)yk_unpack_uint(unpack, YK_WORKERS_MAX) : 0;
     yk_unpack_leave(unpack);
     if (node->nonce == 0 || node->n_lanes == 0) {
         yk_unpack_fail(unpack, "a node without nonce or lanes");

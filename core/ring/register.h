@@ -18,7 +18,8 @@
  *                     key_size_max, value_size_max): numbers, but engine: text, filters: array of
  *                     texts, outermost first
  *         nodes       array of (uuid: text, nonce: number, incarnations: array of a number for each
- *                     lane); elsewhere a node is named by its index here
+ *                     lane, number of workers, which may be missing: 0); elsewhere a node is
+ *                     named by its index here
  *         slots       array with a value for each slot: nil for one that has not been created, else
  *                     (epoch, primary, nonce, members, eligible, targets, is lossy), and begins
  *                     where it is not 0

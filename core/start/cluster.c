@@ -8,6 +8,7 @@
 #include <glib.h>
 
 #include "core/manager/alone.h"
+#include "core/manager/describe.h"
 
 /* A register cannot be what it says: which one, and why. */
 static enum yk_err
@@ -127,26 +128,6 @@ start_cluster(struct yk_cluster *cluster, char *error)
 
 /* Buckets */
 
-static struct yk_bucket_description
-describe(const struct yk_bucket_config *config)
-{
-    struct yk_bucket_description description = {.slots = config->slots,
-                                                .copies = config->copies,
-                                                .min_copies = config->min_copies,
-                                                .durability = config->durability,
-                                                .n_filters = config->n_filters,
-                                                .memory_max = config->memory_max,
-                                                .evict = config->evict,
-                                                .key_size_max = config->key_size_max,
-                                                .value_size_max = config->value_size_max};
-    g_strlcpy(description.engine, config->backend->plugin->name, sizeof(description.engine));
-    for (uint32_t i = 0; i < config->n_filters; i++) {
-        g_strlcpy(description.filters[i], config->filters[i]->plugin->name,
-                  sizeof(description.filters[i]));
-    }
-    return description;
-}
-
 static void
 log_bucket(const struct yk_cluster *cluster, const char *name, const struct yk_alone_result *came)
 {
@@ -167,7 +148,7 @@ take_bucket(struct yk_cluster *cluster, uint32_t index, const char *name,
             struct yk_bucket_register *bucket, uint64_t revision, char *error)
 {
     struct yk_datadir *datadir = cluster->datadir;
-    struct yk_bucket_description description = describe(&cluster->config->buckets[index]);
+    struct yk_bucket_description description;
     struct yk_alone alone = {.node = datadir->node_id,
                              .nonce = datadir->nonce,
                              .incarnations = datadir->incarnations[index],
@@ -178,6 +159,7 @@ take_bucket(struct yk_cluster *cluster, uint32_t index, const char *name,
     struct yk_alone_result came;
     struct yk_pack pack;
     char reason[YK_ERROR_SIZE];
+    yk_bucket_describe(&cluster->config->buckets[index], &description);
     yk_pack_init(&pack, YK_REGISTER_SIZE_MAX);
     enum yk_err result = yk_manager_start_alone(bucket, &alone, &came, reason);
     if (result == YK_OK) {
@@ -240,7 +222,7 @@ yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
         .world = world, .config = config, .datadir = datadir, .is_restore = is_restore};
     cluster->epochs = g_new0(uint32_t *, config->n_buckets);
     enum yk_err result =
-        yk_registers_open(world, coordinator, datadir->path, &cluster->registers, error);
+        yk_registers_open(world, coordinator, datadir->path, NULL, &cluster->registers, error);
     if (result == YK_OK) {
         result = start_cluster(cluster, error);
     }

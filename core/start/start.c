@@ -77,6 +77,7 @@ yk_start_read_config(const struct yk_start_options *options, struct yk_plugins *
                                       .text = text,
                                       .size = size,
                                       .node = options->node,
+                                      .takes_any = options->takes_any,
                                       .overrides = options->overrides,
                                       .find_plugin = find_plugin,
                                       .arg = plugins};
@@ -200,9 +201,19 @@ open_datadir(struct yk_start *start, char *error)
                            : result;
 }
 
+bool
+yk_start_is_clustered(const struct yk_config *config)
+{
+    return config->n_nodes > 1;
+}
+
+/* One of several nodes has its slots from the managers, once its control runs. */
 static enum yk_err
 start_cluster(struct yk_start *start, char *error)
 {
+    if (yk_start_is_clustered(start->config)) {
+        return YK_OK;
+    }
     const struct yk_plugin *coordinator =
         yk_plugins_find(start->plugins, YK_KIND_COORDINATOR, start->config->coordinator, error);
     return coordinator == NULL
@@ -244,6 +255,11 @@ open_node(struct yk_start *start, char *error)
         .world = world,
         .n_workers = yk_start_workers(start->config),
         .epoch = start->datadir.epoch,
+        .is_clustered = yk_start_is_clustered(start->config),
+        .nonce = start->datadir.nonce,
+        .incarnations = (const uint32_t *const *)start->datadir.incarnations,
+        .lease_us = (int64_t)start->config->lease_us,
+        .grace_us = (int64_t)start->config->grace_us,
         .epochs = (const uint32_t *const *)start->cluster.epochs,
         .room = start->keep.journal != NULL ? yk_journal_room(start->keep.journal) : NULL,
         .needed_from =

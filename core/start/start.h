@@ -18,6 +18,7 @@
 struct yk_start_options {
     const char *file;
     const char *node;
+    bool takes_any; /* see yk_config_source */
     const char *const *overrides;
 };
 
@@ -32,6 +33,8 @@ struct yk_datadir_bucket *
 yk_start_buckets(const struct yk_config *config, const struct yk_world *world, GPtrArray *texts,
                  char *error);
 uint32_t yk_start_workers(const struct yk_config *config);
+/* Whether the node is one of several, which have their registers from managers. */
+bool yk_start_is_clustered(const struct yk_config *config);
 
 struct yk_start {
     /* Set by the caller. */

@@ -379,7 +379,7 @@ do_effect(struct node *node, uint32_t worker, const struct yk_effect *effect)
             on_reply(op);
         }
         break;
-    case YK_EFFECT_ASK: {
+    case YK_EFFECT_WISH: {
         struct question *question = g_new0(struct question, 1);
         question->worker = worker;
         question->wishes = effect->wishes;
@@ -606,14 +606,14 @@ start(struct node *node)
     for (uint32_t i = 0; i < LANES; i++) {
         node->incarnations[i] = node->incarnation;
     }
-    struct yk_node_cluster cluster = {.nonce = node->boot,
-                                      .incarnations = incarnations,
-                                      .lease_us = MS(400),
-                                      .grace_us = MS(500)};
     struct yk_node_setup setup = {.config = sim.config,
                                   .world = &node->world,
                                   .n_workers = WORKERS,
-                                  .cluster = &cluster,
+                                  .is_clustered = true,
+                                  .nonce = node->boot,
+                                  .incarnations = incarnations,
+                                  .lease_us = MS(400),
+                                  .grace_us = MS(500),
                                   .seed = yk_random_next(&sim.random),
                                   .facts = tell_facts,
                                   .room = &node->disk->room,

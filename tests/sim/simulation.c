@@ -481,7 +481,7 @@ take_effects(struct simulation *simulation, uint32_t worker, bool *touched)
         case YK_EFFECT_MAIL:
             send_mail(simulation, worker, effects[i].mail.to, effects[i].mail.first);
             break;
-        case YK_EFFECT_ASK:
+        case YK_EFFECT_WISH:
         case YK_EFFECT_SEND:
             fail(simulation, "a message to another node from a node of one");
             break;
@@ -1036,6 +1036,7 @@ simulation_run(struct yk_plugins *plugins, uint64_t seed, uint32_t n_commands,
     simulation->world = (struct yk_world){.arg = simulation,
                                           .now_ms = world_now_ms,
                                           .now_us = world_now_us,
+                                          .boot_us = world_now_us,
                                           .random = world_random,
                                           .sleep_us = world_sleep_us,
                                           .log = world_log,

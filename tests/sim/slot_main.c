@@ -38,7 +38,7 @@ static const struct {
     [MUTANT_INCARNATION] = {"one that has forgotten is not the one it was", 1},
     [MUTANT_RESUME] = {"a restarted primary takes a new epoch", 1},
     [MUTANT_CANCEL_ADD] = {"an ADD is taken back by an epoch only", 2700},
-    [MUTANT_PENDING_ADD_LEASE] = {"leases of a pending ADD are needed", 0},
+    [MUTANT_PENDING_ADD_LEASE] = {"leases of a pending ADD are needed", 14800},
     [MUTANT_MIN_COPIES] = {"nothing is committed below min_copies", 1},
     [MUTANT_BEGINS] = {"what is older than a REINIT is forgotten", 1100},
 };

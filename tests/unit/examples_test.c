@@ -94,6 +94,7 @@ world_init(struct test_world *world)
     world->world = (struct yk_world){.arg = world,
                                      .now_ms = world_now_ms,
                                      .now_us = world_now_us,
+                                     .boot_us = world_now_us,
                                      .random = world_random,
                                      .sleep_us = world_sleep_us,
                                      .log = world_log,

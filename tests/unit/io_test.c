@@ -591,7 +591,7 @@ open_registers(struct folder *folder, struct yk_registers **ret_registers)
     static struct yk_system system;
     yk_system_init(&system, YK_LOG_ERROR);
     g_assert_cmpint(g_mkdir_with_parents(folder->path, 0700), ==, 0);
-    return yk_registers_open(&system.world, &local_LTX_yk_plugin, folder->path, ret_registers,
+    return yk_registers_open(&system.world, &local_LTX_yk_plugin, folder->path, NULL, ret_registers,
                              folder->error);
 }
 

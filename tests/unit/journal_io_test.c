@@ -97,8 +97,12 @@ place_make(struct place *place, bool has_os, bool has_disk)
 {
     static const char *const buckets[] = {"zero", "one"};
     *place = (struct place){.folder = g_dir_make_tmp("yakumo-journal-XXXXXX", NULL)};
-    place->world = (struct yk_world){
-        .arg = place, .now_us = now_us, .now_ms = now_ms, .random = next_random, .log = log_line};
+    place->world = (struct yk_world){.arg = place,
+                                     .now_us = now_us,
+                                     .boot_us = now_us,
+                                     .now_ms = now_ms,
+                                     .random = next_random,
+                                     .log = log_line};
     place->config = (struct yk_journal_config){.world = &place->world,
                                                .folder = place->folder,
                                                .id = "0123456789abcde",

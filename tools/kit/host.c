@@ -197,6 +197,7 @@ kit_host_init(struct kit_host *host, struct kit *kit, uint64_t seed)
     host->world = (struct yk_world){.arg = host,
                                     .now_ms = world_now_ms,
                                     .now_us = world_now_us,
+                                    .boot_us = world_now_us,
                                     .random = world_random,
                                     .sleep_us = world_sleep_us,
                                     .log = world_log,

@@ -189,7 +189,7 @@ check_registers(struct verify *verify)
         note(verify, "there are no registers; the next start makes them");
         return true;
     }
-    if (yk_registers_open(&verify->place.system.world, coordinator, verify->datadir.path,
+    if (yk_registers_open(&verify->place.system.world, coordinator, verify->datadir.path, NULL,
                           &registers, error) != YK_OK) {
         damage(verify, folder, "%s", error);
         return true;

@@ -1,7 +1,7 @@
 /* Between the frames of other nodes and the replicas of this worker's lanes. */
 #include <config.h>
 
-#include "core/node/membership.h"
+#include "core/node/peering.h"
 
 #include <stdlib.h>
 
@@ -10,15 +10,15 @@
 enum { WISHES_MAX = 4096 };
 
 static int64_t
-boot_us(const struct yk_membership *membership)
+boot_us(const struct yk_peering *membership)
 {
     return (int64_t)membership->world->boot_us(membership->world->arg);
 }
 
 /* Calls fn for each of the clustered lanes. */
 static void
-each_lane(struct yk_membership *membership,
-          void (*fn)(struct yk_membership *, struct yk_lane *, uint32_t bucket))
+each_lane(struct yk_peering *membership,
+          void (*fn)(struct yk_peering *, struct yk_lane *, uint32_t bucket))
 {
     for (uint32_t i = 0; i < membership->n_buckets; i++) {
         for (uint32_t k = membership->worker; k < membership->n_lanes; k += membership->n_workers) {
@@ -33,14 +33,14 @@ each_lane(struct yk_membership *membership,
 /* What comes */
 
 static void
-show_view(struct yk_membership *membership, struct yk_lane *lane, uint32_t bucket)
+show_view(struct yk_peering *membership, struct yk_lane *lane, uint32_t bucket)
 {
     yk_lane_view(lane, &membership->view->buckets[bucket]);
     membership->sink.touched(membership->sink.arg, lane);
 }
 
 void
-yk_membership_view(struct yk_membership *membership, struct yk_view *view)
+yk_peering_view(struct yk_peering *membership, struct yk_view *view)
 {
     yk_view_unref(membership->view);
     membership->view = view;
@@ -48,7 +48,7 @@ yk_membership_view(struct yk_membership *membership, struct yk_view *view)
 }
 
 void
-yk_membership_refused(struct yk_membership *membership, struct yk_wishes *wishes)
+yk_peering_refused(struct yk_peering *membership, struct yk_wishes *wishes)
 {
     for (uint32_t i = 0; i < wishes->n; i++) {
         const struct yk_slot_wish *wish = &wishes->wishes[i];
@@ -63,14 +63,14 @@ yk_membership_refused(struct yk_membership *membership, struct yk_wishes *wishes
 
 /* Of whom the messages of the frame are. */
 struct speaker {
-    struct yk_membership *membership;
+    struct yk_peering *membership;
     uint32_t peer;
 };
 
 static uint32_t
 find_bucket(void *arg, struct yk_slice name)
 {
-    const struct yk_membership *membership = ((struct speaker *)arg)->membership;
+    const struct yk_peering *membership = ((struct speaker *)arg)->membership;
     for (uint32_t i = 0; i < membership->n_buckets; i++) {
         if (yk_slice_equal(name, yk_slice_of_text(membership->names[i]))) {
             return i;
@@ -94,7 +94,7 @@ node_of(const struct speaker *speaker, uint32_t bucket)
 static struct yk_lane *
 lane_of(const struct speaker *speaker, uint32_t bucket, uint32_t slot)
 {
-    struct yk_membership *membership = speaker->membership;
+    struct yk_peering *membership = speaker->membership;
     uint32_t lane = slot % membership->n_lanes;
     if (membership->view == NULL ||
         slot >= membership->view->buckets[bucket].bucket.description.slots ||
@@ -142,8 +142,8 @@ hear_copy(void *arg, uint32_t bucket, const struct yk_copy *copy)
 }
 
 void
-yk_membership_copy(struct yk_membership *membership, uint32_t bucket, uint32_t node,
-                   const struct yk_copy *copy)
+yk_peering_copy(struct yk_peering *membership, uint32_t bucket, uint32_t node,
+                const struct yk_copy *copy)
 {
     const struct yk_view_bucket *view =
         membership->view != NULL ? &membership->view->buckets[bucket] : NULL;
@@ -154,8 +154,8 @@ yk_membership_copy(struct yk_membership *membership, uint32_t bucket, uint32_t n
 }
 
 void
-yk_membership_hear(struct yk_membership *membership, uint32_t peer, bool is_copies,
-                   struct yk_unpack *unpack)
+yk_peering_hear(struct yk_peering *membership, uint32_t peer, bool is_copies,
+                struct yk_unpack *unpack)
 {
     struct speaker speaker = {membership, peer};
     const struct yk_listener_fns fns = {&speaker, find_bucket, hear_append, hear_ack, hear_copy};
@@ -170,7 +170,7 @@ yk_membership_hear(struct yk_membership *membership, uint32_t peer, bool is_copi
 /* Time */
 
 static void
-tick_lane(struct yk_membership *membership, struct yk_lane *lane, uint32_t bucket)
+tick_lane(struct yk_peering *membership, struct yk_lane *lane, uint32_t bucket)
 {
     (void)bucket;
     yk_lane_tick(lane);
@@ -178,7 +178,7 @@ tick_lane(struct yk_membership *membership, struct yk_lane *lane, uint32_t bucke
 }
 
 void
-yk_membership_tick(struct yk_membership *membership)
+yk_peering_tick(struct yk_peering *membership)
 {
     int64_t now_us = membership->view != NULL ? boot_us(membership) : 0;
     if (membership->view != NULL && now_us - membership->ticked_us >= membership->tick_us) {
@@ -190,8 +190,7 @@ yk_membership_tick(struct yk_membership *membership)
 /* What goes */
 
 static void
-add_wish(struct yk_membership *membership, uint32_t bucket, uint32_t slot,
-         const struct yk_wish *wish)
+add_wish(struct yk_peering *membership, uint32_t bucket, uint32_t slot, const struct yk_wish *wish)
 {
     struct yk_wishes *wishes = membership->wishes;
     if (wishes == NULL) {
@@ -209,7 +208,7 @@ add_wish(struct yk_membership *membership, uint32_t bucket, uint32_t slot,
 }
 
 static void
-speak_replica(struct yk_membership *membership, struct yk_replica *replica, uint32_t bucket)
+speak_replica(struct yk_peering *membership, struct yk_replica *replica, uint32_t bucket)
 {
     const struct yk_view_bucket *view = &membership->view->buckets[bucket];
     int64_t now_us = boot_us(membership);
@@ -238,7 +237,7 @@ speak_replica(struct yk_membership *membership, struct yk_replica *replica, uint
 }
 
 static void
-speak_lane(struct yk_membership *membership, struct yk_lane *lane, uint32_t bucket)
+speak_lane(struct yk_peering *membership, struct yk_lane *lane, uint32_t bucket)
 {
     struct yk_replica *replica;
     while ((replica = yk_lane_next_dirty(lane)) != NULL) {
@@ -250,9 +249,9 @@ speak_lane(struct yk_membership *membership, struct yk_lane *lane, uint32_t buck
 }
 
 void
-yk_membership_speak(struct yk_membership *membership)
+yk_peering_speak(struct yk_peering *membership)
 {
-    const struct yk_membership_sink *sink = &membership->sink;
+    const struct yk_peering_sink *sink = &membership->sink;
     struct yk_buffer *frame;
     uint32_t peer;
     uint32_t worker;
@@ -270,7 +269,7 @@ yk_membership_speak(struct yk_membership *membership)
 }
 
 void
-yk_membership_done(struct yk_membership *membership)
+yk_peering_done(struct yk_peering *membership)
 {
     yk_talk_done(&membership->talk);
     yk_view_unref(membership->view);
