@@ -1,6 +1,6 @@
 /* Between the files of the replica machine: replica.c, primary.c and backup.c.
  *
- * Threads and ownership: see replica.h. */
+ * Threads: see replica.h. Ownership: see replica.h. */
 #ifndef YK_REPLICA_GROUP_H
 #define YK_REPLICA_GROUP_H
 
