@@ -66,6 +66,8 @@
 #define YK_BATCH_MAX            256           /* keys in one call of an engine */
 #define YK_BATCH_BYTES_MAX      (16 * YK_MIB) /* of records in one apply beyond its first */
 #define YK_LANE_READERS         3             /* jobs that only read, beside the one that writes */
+#define YK_COPY_RECORDS_MAX     1024          /* of a copy in one message */
+#define YK_COPY_TARGETS_MAX     256           /* slots and learners that a lane copies at once */
 #define YK_SCAN_BYTES_MAX       (256 * YK_KIB) /* of one step of a scan */
 
 #endif

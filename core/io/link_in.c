@@ -110,8 +110,8 @@ adopt(struct link *link, const struct yk_hello *hello)
         snprintf(welcome.error, YK_ERROR_SIZE, "%d tools are connected to this node already",
                  YK_TOOLS_MAX);
     }
-    if (welcome.error[0] != '\0' ||
-        yk_peers_greeted(links->config.peers, hello, &link->peer, welcome.error) != YK_OK) {
+    if (welcome.error[0] != '\0' || yk_peers_greeted(links->config.peers, hello, &welcome,
+                                                     &link->peer, welcome.error) != YK_OK) {
         refuse(link, &welcome);
         return;
     }

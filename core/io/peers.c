@@ -111,6 +111,16 @@ put(struct yk_peers *peers, const char *node_id, const char *name, const char *a
     return index;
 }
 
+static void
+learn(struct yk_peer_info *info, uint32_t version, uint64_t nonce, uint32_t n_workers,
+      uint32_t n_lanes)
+{
+    info->version = version;
+    info->nonce = nonce;
+    info->n_workers = n_workers;
+    info->n_lanes = n_lanes;
+}
+
 static bool
 is_reachable(const char *text)
 {
@@ -191,8 +201,8 @@ refuse_full(char *error)
 }
 
 enum yk_err
-yk_peers_greeted(struct yk_peers *peers, const struct yk_hello *hello, uint32_t *ret_index,
-                 char *error)
+yk_peers_greeted(struct yk_peers *peers, const struct yk_hello *hello,
+                 const struct yk_welcome *welcome, uint32_t *ret_index, char *error)
 {
     if (hello->node_id[0] == '\0') {
         uint32_t number = __atomic_add_fetch(&peers->n_tools_ever, 1, __ATOMIC_RELAXED);
@@ -206,9 +216,8 @@ yk_peers_greeted(struct yk_peers *peers, const struct yk_hello *hello, uint32_t 
     pthread_mutex_lock(&peers->lock);
     uint32_t index = put(peers, hello->node_id, hello->name, hello->address);
     if (index != YK_PEER_NONE) {
-        peers->infos[index].nonce = hello->nonce;
-        peers->infos[index].n_workers = hello->n_workers;
-        peers->infos[index].n_lanes = hello->n_lanes;
+        learn(&peers->infos[index], welcome->version, hello->nonce, hello->n_workers,
+              hello->n_lanes);
     }
     pthread_mutex_unlock(&peers->lock);
     if (index == YK_PEER_NONE) {
@@ -232,9 +241,7 @@ yk_peers_welcomed(struct yk_peers *peers, uint32_t index, const struct yk_welcom
                  welcome->node_id);
     } else {
         copy_text(info->node_id, YK_ID_SIZE, welcome->node_id);
-        info->nonce = welcome->nonce;
-        info->n_workers = welcome->n_workers;
-        info->n_lanes = welcome->n_lanes;
+        learn(info, welcome->version, welcome->nonce, welcome->n_workers, welcome->n_lanes);
     }
     pthread_mutex_unlock(&peers->lock);
     return is_other ? YK_EDENIED : YK_OK;

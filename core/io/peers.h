@@ -26,6 +26,7 @@ struct yk_peer_info {
     char address[YK_PEER_ADDRESS_SIZE]; /* "": not known */
     uint64_t nonce;                     /* boot nonce, as told last; 0: not yet */
     uint32_t n_workers, n_lanes;        /* likewise */
+    uint32_t version;                   /* of the messages, as agreed last; 0: not yet */
 };
 
 /* own: what this node says of itself, in a hello; versions, msgid, from, to and to_id are ignored.
@@ -48,10 +49,11 @@ void yk_peers_set_cluster(struct yk_peers *peers, const char *cluster_id);
 
 /* What this node says in its next hello. */
 void yk_peers_own(struct yk_peers *peers, struct yk_hello *ret_hello);
-/* A hello was taken: who is it? Of a tool, a new index. EDENIED: error (YK_ERROR_SIZE bytes) says
- * why it cannot be known. */
-enum yk_err yk_peers_greeted(struct yk_peers *peers, const struct yk_hello *hello,
-                             uint32_t *ret_index, char *error) YK_MUST_CHECK;
+/* A hello is to be answered so: who is it? Of a tool, a new index. EDENIED: error (YK_ERROR_SIZE
+ * bytes) says why it cannot be known. */
+enum yk_err
+yk_peers_greeted(struct yk_peers *peers, const struct yk_hello *hello,
+                 const struct yk_welcome *welcome, uint32_t *ret_index, char *error) YK_MUST_CHECK;
 /* The node of that index has answered our hello. EDENIED likewise. */
 enum yk_err yk_peers_welcomed(struct yk_peers *peers, uint32_t index,
                               const struct yk_welcome *welcome, char *error) YK_MUST_CHECK;

@@ -13,7 +13,7 @@ enum {
     HEAD_NAMES = 80, /* offset of the first name */
     HEAD_CHECKSUM = YK_JOURNAL_HEAD_SIZE - 8,
     BATCH_CHECKSUM = YK_BATCH_HEAD_SIZE - 8,
-    ENTRY_KIND_MAX = YK_ENTRY_CUT
+    ENTRY_KIND_MAX = YK_ENTRY_COPIED
 };
 
 static uint8_t *
@@ -167,7 +167,8 @@ yk_batch_decode(struct yk_slice bytes, uint64_t position, uint64_t salt, struct 
 void
 yk_entry_encode(const struct yk_entry *entry, uint8_t *to)
 {
-    uint32_t value_size = (uint32_t)entry->value.size, zero = 0;
+    uint32_t value_size = (uint32_t)entry->value.size;
+    uint16_t zero = 0;
     uint16_t key_size = (uint16_t)entry->key.size;
     uint8_t kind = (uint8_t)entry->kind;
     YK_ASSERT(entry->key.size <= UINT16_MAX && entry->value.size <= UINT32_MAX);
@@ -177,7 +178,7 @@ yk_entry_encode(const struct yk_entry *entry, uint8_t *to)
     at = put(at, &entry->bucket, 1);
     at = put(at, &entry->slot, 2);
     at = put(at, &zero, 2);
-    at = put(at, &zero, 4);
+    at = put(at, &entry->lag, 4);
     at = put(at, &entry->version, 8);
     if (key_size > 0) {
         at = put(at, entry->key.data, key_size);
@@ -207,6 +208,7 @@ yk_entry_next(const struct yk_batch *batch, size_t *offset, struct yk_entry *ret
     at = take(at, &kind, 1);
     at = take(at, &entry.bucket, 1);
     take(at, &entry.slot, 2);
+    take(from + YK_ENTRY_HEAD_SIZE - 12, &entry.lag, 4);
     take(from + YK_ENTRY_HEAD_SIZE - 8, &entry.version, 8);
     if (kind == 0 || kind > ENTRY_KIND_MAX || yk_entry_size(key_size, value_size) > left) {
         return YK_ECORRUPT;

@@ -16,7 +16,8 @@
  *                       previous_end u64 | synced u64 | n_entries u32 | zero u32 |
  *                       checksum u64 (of all but itself, seeded by the salt)
  *     head of an entry  value_size u32 | key_size u16 | kind u8 | bucket u8 | slot u16 | zero u16 |
- *                       zero u32 | version u64
+ *                       lag u32 | version u64
+
  *
  * Threads: pure. Ownership: decoded names, keys and values borrow from the bytes. */
 #ifndef YK_JOURNAL_FORMAT_H

@@ -84,7 +84,7 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
     }
     uint32_t lane_jobs = yk_lane_jobs_max(&info);
     bucket->keeps_answers = lane_jobs > 0;
-    bucket->is_direct = yk_lane_may_be_direct(&info);
+    bucket->is_direct = !config->is_clustered && yk_lane_may_be_direct(&info);
     node->jobs_max += lane_jobs * bucket->ring.n_lanes;
     warn_of_losses(config, from, &info);
     bucket->pins_ops = bucket->keeps_answers || (info.caps & YK_BACKEND_SEGMENTS) == 0;
@@ -94,12 +94,9 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
 static void
 fill_cluster(const struct yk_node_setup *config, uint32_t bucket_index, struct yk_lane_config *lane)
 {
-    const struct yk_bucket_config *bucket = &config->config->buckets[bucket_index];
     lane->is_clustered = true;
     lane->nonce = config->nonce;
     lane->incarnation = config->incarnations[bucket_index][lane->lane];
-    lane->copies = bucket->copies;
-    lane->min_copies = bucket->min_copies;
     lane->lease_us = config->lease_us;
     lane->grace_us = config->grace_us;
 }

@@ -7,12 +7,16 @@
 
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
+#include "core/node/peering.h"
+#include "core/wire/unpack.h"
 
 enum {
     SWEEP_INTERVAL_MS = 50,
     FRONTENDS_MAX = 64,
-    NEAR_OPS = 16,   /* whose memory is brought near before the first of them is executed */
-    BUNDLES_KEPT = 8 /* for the next turns */
+    NEAR_OPS = 16,    /* whose memory is brought near before the first of them is executed */
+    BUNDLES_KEPT = 8, /* for the next turns */
+    TICK_US = 25000,  /* of replicas */
+    TICK_MS = 25
 };
 
 /* The lanes of one bucket that this worker owns: index lane / n_workers. */
@@ -48,6 +52,8 @@ struct yk_worker {
     struct yk_bundle *free_bundles;
     uint32_t n_free_bundles, n_bundles_out;
     uint64_t n_frames_dropped;
+    struct yk_peering membership;
+    const char *names[YK_BUCKETS_MAX]; /* of the buckets */
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
     struct yk_effect *taken; /* what the caller reads while new ones come */
@@ -383,14 +389,73 @@ tend_journal(struct yk_worker *worker)
 
 /* Other nodes */
 
-/* Nobody here knows a message yet. */
+static struct yk_lane *
+clustered_lane(void *arg, uint32_t bucket_index, uint32_t index)
+{
+    struct yk_worker *worker = arg;
+    struct yk_lane *lane = *lane_at(worker, bucket_index, index);
+    return yk_lane_is_clustered(lane) ? lane : NULL;
+}
+
+static void
+touch_lane(void *arg, struct yk_lane *lane)
+{
+    mark_dirty(arg, lane);
+}
+
+static void
+send_frame(void *arg, uint32_t peer, uint32_t to, struct yk_buffer *frame)
+{
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_SEND, .send = {peer, to, frame}});
+}
+
+static void
+ask_managers(void *arg, struct yk_wishes *wishes)
+{
+    add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_WISH, .wishes = wishes});
+}
+
 static void
 worker_frame(struct yk_worker *worker, uint32_t peer, uint32_t from, struct yk_slice bytes)
 {
-    (void)peer;
+    struct yk_unpack unpack;
+    yk_unpack_init(&unpack, bytes);
+    (void)yk_unpack_array(&unpack);
+    uint64_t type = yk_unpack_uint(&unpack, UINT32_MAX);
+    struct yk_slice method = yk_unpack_text(&unpack, YK_NAME_SIZE_MAX);
     (void)from;
-    (void)bytes;
-    worker->n_frames_dropped++;
+    bool is_copies = yk_slice_equal(method, yk_slice_of_text("copy"));
+    if (type == 2 && worker->membership.view != NULL &&
+        (is_copies || yk_slice_equal(method, yk_slice_of_text("replicate")))) {
+        yk_peering_hear(&worker->membership, peer, is_copies, &unpack);
+    } else {
+        worker->n_frames_dropped++;
+    }
+}
+
+static void
+lane_copy(void *arg, struct yk_lane *lane, uint32_t node, const struct yk_copy *message)
+{
+    struct yk_worker *worker = arg;
+    yk_peering_copy(&worker->membership, yk_lane_bucket(lane), node, message);
+}
+
+static void
+init_membership(struct yk_worker *worker)
+{
+    const struct yk_worker_config *config = &worker->config;
+    for (uint32_t i = 0; i < config->n_buckets; i++) {
+        worker->names[i] = config->buckets[i]->name;
+    }
+    worker->membership =
+        (struct yk_peering){.world = config->world,
+                            .worker = config->worker,
+                            .n_workers = config->n_workers,
+                            .n_buckets = config->n_buckets,
+                            .n_lanes = config->n_buckets > 0 ? config->buckets[0]->ring.n_lanes : 1,
+                            .names = worker->names,
+                            .sink = {worker, clustered_lane, touch_lane, send_frame, ask_managers},
+                            .tick_us = TICK_US};
 }
 
 /* The turn */
@@ -492,6 +557,7 @@ turn(struct yk_worker *worker, uint64_t now_ms)
 {
     worker->now_ms = now_ms;
     open_mail(worker);
+    yk_peering_tick(&worker->membership);
     yk_router_timers(worker->router, now_ms);
     bool has_more = true;
     while (has_more) {
@@ -499,6 +565,7 @@ turn(struct yk_worker *worker, uint64_t now_ms)
         has_more = run_lanes(worker) || has_more;
     }
     sweep(worker);
+    yk_peering_speak(&worker->membership);
     send_bundles(worker);
     yk_router_end_turn(worker->router);
 }
@@ -569,10 +636,10 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
     case YK_EVENT_PEER:
         break;
     case YK_EVENT_VIEW:
-        yk_view_unref(event->view);
+        yk_peering_view(&worker->membership, event->view);
         break;
     case YK_EVENT_REFUSED:
-        free(event->refused);
+        yk_peering_refused(&worker->membership, event->refused);
         break;
     case YK_EVENT_DRAIN:
         worker->is_draining = true;
@@ -622,6 +689,9 @@ yk_worker_next_turn(const struct yk_worker *worker)
                          needed_from < __atomic_load_n(&room->checkpoint_below, __ATOMIC_ACQUIRE));
     if (has_to_tend && (next_ms == 0 || worker->swept_ms + SWEEP_INTERVAL_MS < next_ms)) {
         next_ms = worker->swept_ms + SWEEP_INTERVAL_MS;
+    }
+    if (worker->membership.view != NULL && (next_ms == 0 || worker->now_ms + TICK_MS < next_ms)) {
+        next_ms = worker->now_ms + TICK_MS;
     }
     return next_ms;
 }
@@ -692,6 +762,8 @@ yk_worker_new(const struct yk_worker_config *config, struct yk_worker **ret_work
         return YK_ENOMEM;
     }
     worker->config = *config;
+    init_membership(worker);
+
     worker->buckets = calloc(config->n_buckets + 1u, sizeof(struct bucket_lanes));
     worker->outgoing = calloc(config->n_workers, sizeof(struct yk_op_queue));
     struct yk_router_config router = {.world = config->world,
@@ -741,6 +813,7 @@ yk_worker_free(struct yk_worker *worker)
         worker->free_bundles = bundle->next;
         yk_bundle_free(bundle);
     }
+    yk_peering_done(&worker->membership);
     free(worker->buckets);
     free(worker->dirty);
     free(worker->outgoing);
@@ -774,7 +847,8 @@ yk_worker_add_lane(struct yk_worker *worker, const struct yk_lane_config *lane)
                                         .reserve = lane_reserve,
                                         .unreserve = lane_unreserve,
                                         .append = lane_append,
-                                        .keep = lane_keep};
+                                        .keep = lane_keep,
+                                        .copy = lane_copy};
     YK_ASSERT(config.durability == YK_DURABILITY_MEMORY || worker->config.room != NULL);
     enum yk_err result = yk_lane_new(&config, &own->lanes[own->n_lanes]);
     if (result != YK_OK) {

@@ -71,6 +71,7 @@ lane_queue_applied(struct yk_lane *lane, struct yk_overlay_entry *entry, struct 
     yk_buffer_unref(entry->committed);
     entry->committed = record;
     entry->has_committed = true;
+    entry->was_admitted = true;
     if (!entry->is_queued) {
         push_unapplied(lane, entry);
     }
@@ -87,6 +88,8 @@ lane_take_unapplied(struct yk_lane *lane, struct yk_job *job)
         lane->n_unapplied--;
         entry->is_queued = entry->has_committed = false;
         entry->is_applying = true;
+        job->is_strange[job->n_changes] = !entry->was_admitted;
+
         entry->applying = entry->committed;
         entry->committed = NULL;
         *change = (struct yk_change){.key = lane_entry_key(lane, entry), .kind = YK_CHANGE_DELETE};

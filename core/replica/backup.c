@@ -217,7 +217,8 @@ yk_replica_on_append(struct yk_replica *replica, uint32_t from, const struct yk_
     }
     uint64_t same = take_entries(replica, append);
     replica->verified = MAX(replica->verified, same);
-    if (MIN(append->commit, replica->verified) > replica->commit) {
+    bool waits = replica->is_void; /* the log comes behind the copy */
+    if (!waits && MIN(append->commit, replica->verified) > replica->commit) {
         replica_commit(replica, MIN(append->commit, replica->verified));
     }
     answer(replica, from, YK_ACK_MATCHED, matched(replica), append->sent_us);

@@ -106,7 +106,7 @@ yk_lane_checkpoint(struct yk_lane *lane, uint64_t now_ms)
         return false;
     }
     checkpoint->state = CHECKPOINT_SETTLING;
-    checkpoint->needed_next = UINT64_MAX;
+    checkpoint->needed_next = lane_uncommitted_from(lane);
     checkpoint->queue_number = lane->queue_number;
     checkpoint->has_begun = false;
     checkpoint->size = checkpoint->n_records = 0;
@@ -298,18 +298,20 @@ enum yk_err
 yk_lane_settle(struct yk_lane *lane)
 {
     struct yk_job *job = &lane->jobs[0];
-    bool may = lane->is_journaled && !lane->needs_snapshots && !lane->is_stopped &&
+    bool may = lane->has_log && !lane->needs_snapshots && !lane->is_stopped &&
                lane->needed_from != UINT64_MAX && lane->stuck == NULL && !job->is_out &&
                lane->checkpoint.state == CHECKPOINT_NONE && make_pages(lane);
     if (!may || (lane->info->caps & YK_BACKEND_ASYNC) != 0) {
         return lane->needed_from == UINT64_MAX ? YK_OK : YK_EBUSY;
     }
-    lane->checkpoint.needed_next = UINT64_MAX;
+    lane->checkpoint.needed_next = lane_uncommitted_from(lane);
     lane->checkpoint.state = CHECKPOINT_STORING;
     yk_job_reset(job, lane->now_ms);
     (void)lane_take_pages(lane, job);
     bool is_done = yk_job_run(job);
     YK_ASSERT(is_done);
     lane_finish_pages(lane, job);
-    return lane->needed_from == UINT64_MAX ? YK_OK : YK_EIO;
+    return lane->needed_from == UINT64_MAX             ? YK_OK
+           : lane_uncommitted_from(lane) != UINT64_MAX ? YK_EBUSY
+                                                       : YK_EIO;
 }

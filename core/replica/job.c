@@ -177,13 +177,11 @@ static void
 admit_all(struct yk_job *job)
 {
     uint32_t n = 0;
-    if (job->mode == JOB_APPLIES || job->mode == JOB_PAGES) {
-        job->n_admitted = job->n_changes;
-        return;
-    }
+    bool is_committed = job->mode == JOB_APPLIES || job->mode == JOB_PAGES;
     for (uint32_t i = 0; i < job->n_changes; i++) {
-        enum yk_err result = yk_stack_admit(job->stack, &job->changes[i]);
-        if (result == YK_ENOMEM && (n > 0 || job->is_behind)) {
+        bool has_room = is_committed && !(job->mode == JOB_APPLIES && job->is_strange[i]);
+        enum yk_err result = has_room ? YK_OK : yk_stack_admit(job->stack, &job->changes[i]);
+        if (result == YK_ENOMEM && !is_committed && (n > 0 || job->is_behind)) {
             job->n_deferred = job->n_changes - i;
             break;
         }

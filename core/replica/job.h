@@ -35,7 +35,8 @@ struct yk_job {
     struct yk_stack *stack;
     enum job_step step;
     enum job_mode mode;
-    bool is_out;      /* handed out, and not back yet */
+    bool is_out; /* handed out, and not back yet */
+
     bool syncs;       /* what was applied is to be on the device when the job ends */
     bool has_hints;   /* a read wants to know of earlier ones */
     bool asks_engine; /* which knows of them, not the lane */
@@ -61,7 +62,9 @@ struct yk_job {
     struct yk_op *gets[YK_BATCH_MAX];
     bool is_answered[YK_BATCH_MAX]; /* of gets: by the engine; the op may be gone since */
     struct yk_change changes[YK_BATCH_MAX];
-    union job_owner writes[YK_BATCH_MAX];  /* of changes, same index */
+    union job_owner writes[YK_BATCH_MAX]; /* of changes, same index */
+    bool is_strange[YK_BATCH_MAX]; /* APPLIES: another node decided it, nobody here has admitted it
+                                    */
     union job_owner refused[YK_BATCH_MAX]; /* by admit, or an apply that had no room */
     enum yk_err refusals[YK_BATCH_MAX];
     uint32_t n_refused;

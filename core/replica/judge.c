@@ -107,6 +107,7 @@ lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const ch
     (void)lane->config.sink.done(lane->config.sink.arg, op, &reply);
 }
 
+const char lane_not_primary_text[] = "this node does not serve this part of the keys now";
 const char lane_stopped_text[] = "the storage of this part of the keys has failed; see the log";
 
 /* Counts it, and says so now and then. */
@@ -199,8 +200,8 @@ fill_hit(const struct yk_op *op, const struct yk_record *record, uint32_t flags,
 }
 
 static void
-accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
-       const struct yk_record *old)
+accept_change(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
+              const struct yk_record *old)
 {
     struct slot *slot = lane_slot(lane, op->slot);
     if (slot->sequence == SEQUENCE_MAX) {
@@ -241,13 +242,36 @@ accept(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decision,
 static void
 judge_errand(struct yk_lane *lane, struct yk_op *op, const struct yk_record *old)
 {
-    if (old == NULL || lane_sees(lane, op->slot, old)) {
+    if (old == NULL || lane_sees(lane, op->slot, old) ||
+        (lane->is_clustered && !lane_may_reclaim(lane, op->slot, old))) {
         lane_fail_write(lane, op, YK_ENOTFOUND, NULL);
         return;
     }
     op->reply.result = YK_OK;
     op->version = old->version;
     yk_op_queue_push(&lane->decided, op);
+}
+
+bool
+lane_may_reclaim(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record)
+{
+    const struct yk_replica *replica =
+        &lane->replicas[yk_ring_slot_index(&lane->config.ring, slot)];
+    return lane_serves(lane, slot) || record->version <= lane_slot(lane, slot)->flush_version ||
+           (record->expiry_ms != 0 && record->expiry_ms <= (int64_t)replica->slot_time_ms);
+}
+
+/* A write of another's slot is refused; and so is a verdict, which is a read, without a lease. What
+ * was judged on something prepared waits for that first. */
+static bool
+may_end(struct yk_lane *lane, struct yk_op *op, const struct yk_decision *decision)
+{
+    bool may = lane_goes_on(lane, op) && (decision->is_change || op->entry->n_prepared > 0 ||
+                                          lane_may_answer(lane, op->slot));
+    if (!may) {
+        lane_fail_write(lane, op, YK_ESTALE, lane_not_primary_text);
+    }
+    return may;
 }
 
 /* old: the stored record, empty: there is none. */
@@ -274,6 +298,9 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
     }
     struct yk_decision decision;
     yk_decide(&op->request, seen, lane->now_ms, lane->config.value_size_max, &decision);
+    if (lane->is_clustered && !may_end(lane, op, &decision)) {
+        return;
+    }
     if (!decision.is_change && decision.result == YK_OK && seen != NULL) {
         struct yk_reply reply;
         note_access(lane, op, true);
@@ -285,7 +312,7 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
         lane_fail_write(lane, op, decision.result, NULL);
         return;
     }
-    accept(lane, op, &decision, seen);
+    accept_change(lane, op, &decision, seen);
 }
 
 /* Answers of the engine */
@@ -335,6 +362,11 @@ end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_sl
         struct yk_buffer *buffer)
 {
     struct yk_reply reply;
+    if (lane->is_clustered &&
+        !(lane_goes_on(lane, op) && lane_may_answer(lane, op->slot))) { /* a clock read after it */
+        lane_answer(lane, op, YK_ESTALE, lane_not_primary_text);
+        return;
+    }
     if (result == YK_OK && !fill_get(lane, op, bytes, &reply)) {
         promote(lane, op);
         return;

@@ -81,7 +81,9 @@ take_write(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 static void
 take_read(struct yk_lane *lane, struct yk_job *job, struct yk_op *op)
 {
-    if (!lane->is_journaled || !lane_answer_committed(lane, op)) {
+    if (lane->is_clustered && !lane_begins(lane, op)) {
+        lane_answer(lane, op, YK_ESTALE, lane_not_primary_text);
+    } else if (!lane->is_journaled || !lane_answer_committed(lane, op)) {
         lane_add_get(lane, job, op);
     }
 }
@@ -407,7 +409,8 @@ make_slots(struct yk_lane *lane)
         uint32_t slot = i * config->ring.n_lanes + config->lane;
         bool has_own = config->epochs != NULL && slot >> config->ring.slot_bits == 0;
         lane->slots[i].epoch = has_own ? config->epochs[slot] : config->epoch;
-        YK_ASSERT(lane->slots[i].epoch > 0 && lane->slots[i].epoch < 1u << 24);
+        YK_ASSERT(config->is_clustered ||
+                  (lane->slots[i].epoch > 0 && lane->slots[i].epoch < 1u << 24));
     }
     lane->flush_op->request.op = YK_OP_FLUSH;
     return YK_OK;
@@ -426,8 +429,11 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->has_prefetch = yk_stack_has_prefetch(config->stack);
     lane->with_checksum = (lane->info->caps & YK_BACKEND_VOLATILE) == 0;
     lane->is_stopped = config->is_shut;
-    lane->is_journaled = config->durability != YK_DURABILITY_MEMORY;
-    lane->admits_late = lane->is_journaled && !lane->is_inline && yk_stack_has_admit(config->stack);
+    lane->is_clustered = config->is_clustered;
+    lane->has_log = config->durability != YK_DURABILITY_MEMORY;
+    lane->is_journaled = lane->has_log || lane->is_clustered;
+    lane->admits_late = lane->is_journaled && !lane->is_clustered && !lane->is_inline &&
+                        yk_stack_has_admit(config->stack);
     lane->overlay.owns_keys = lane->is_journaled;
     lane->needed_from = config->is_shut ? SHUT_NEEDS : UINT64_MAX;
     if (!yk_stack_has_hints(config->stack)) {
@@ -437,8 +443,8 @@ yk_lane_new(const struct yk_lane_config *config, struct yk_lane **ret_lane)
     lane->sweep_op = calloc(1, sizeof(struct yk_op));
     if (make_slots(lane) != YK_OK || yk_overlay_init(&lane->overlay) != YK_OK ||
         make_jobs(lane) != YK_OK || (!config->is_shut && lane_marks_init(lane) != YK_OK) ||
-        (lane->is_journaled && lane_checkpoint_init(lane) != YK_OK) || lane->sweep == NULL ||
-        lane->sweep_op == NULL) {
+        (lane->has_log && lane_checkpoint_init(lane) != YK_OK) || lane->sweep == NULL ||
+        (lane->is_clustered && lane_clustered_init(lane) != YK_OK) || lane->sweep_op == NULL) {
         lane->config.stack = NULL;
         yk_lane_free(lane);
         return YK_ENOMEM;
@@ -460,6 +466,7 @@ yk_lane_free(struct yk_lane *lane)
         yk_overlay_done(&lane->overlay);
     }
     lane_checkpoint_done(lane);
+    lane_clustered_done(lane);
     free(lane->flush_op);
     free(lane->recovery);
     yk_stack_close(lane->config.stack);
@@ -507,13 +514,13 @@ yk_lane_is_idle(const struct yk_lane *lane)
 bool
 yk_lane_is_journaled(const struct yk_lane *lane)
 {
-    return lane->is_journaled;
+    return lane->has_log;
 }
 
 bool
 yk_lane_waits_for_journal(const struct yk_lane *lane)
 {
-    return lane->prepared.first != NULL;
+    return lane->prepared.first != NULL || lane->waits.n > 0;
 }
 
 enum yk_durability

@@ -24,7 +24,10 @@
 #ifndef YK_REPLICA_LANE_H
 #define YK_REPLICA_LANE_H
 
+#include "core/replica/copy.h"
+#include "core/replica/replica.h"
 #include "core/ring/ring.h"
+
 #include "core/store/entry.h"
 #include "core/store/op.h"
 #include "core/store/scan.h"
@@ -55,6 +58,9 @@ struct yk_lane_sink {
     /* Takes a piece of a snapshot; its end is told by yk_lane_kept, but for GIVE_UP. The bundle is
      * the lane's and lent until then. flags: enum yk_keep_flags. */
     void (*keep)(void *arg, struct yk_lane *lane, struct yk_bundle *bundle, uint32_t flags);
+    /* Of a clustered lane: to that node (index in the register); it may be lost. The message is
+     * lent. */
+    void (*copy)(void *arg, struct yk_lane *lane, uint32_t node, const struct yk_copy *message);
 };
 
 struct yk_lane_config {
@@ -69,11 +75,10 @@ struct yk_lane_config {
      * the bucket, by its number; NULL: all have `epoch`. Looked at by yk_lane_new only. */
     const uint32_t *epochs;
     uint64_t epoch;
-    /* One of several nodes: then neither of the two counts, and the rest is for its replicas. */
+    /* One of several nodes: epochs come by yk_lane_view, and nobody is served before. */
     bool is_clustered;
     uint64_t nonce;       /* of this start of the node */
     uint32_t incarnation; /* of this lane */
-    uint32_t copies, min_copies;
     int64_t lease_us, grace_us;
     uint64_t value_size_max;
     uint32_t key_size_max;
@@ -150,6 +155,18 @@ void yk_lane_shut(struct yk_lane *lane);
 void yk_lane_want_checkpoint(struct yk_lane *lane);
 bool yk_lane_is_shut(const struct yk_lane *lane);
 uint32_t yk_lane_bucket(const struct yk_lane *lane); /* index */
+
+/* Of a clustered lane. Each may leave replicas that have something to send; run the lane
+ * afterwards. The view is lent for the call. */
+bool yk_lane_is_clustered(const struct yk_lane *lane);
+void yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view);
+void yk_lane_on_append(struct yk_lane *lane, uint32_t from, const struct yk_append *append);
+void yk_lane_on_ack(struct yk_lane *lane, uint32_t from, const struct yk_ack *ack);
+void yk_lane_on_copy(struct yk_lane *lane, uint32_t from, const struct yk_copy *message);
+void yk_lane_refused(struct yk_lane *lane, const struct yk_slot_wish *wish);
+void yk_lane_tick(struct yk_lane *lane); /* every quarter of the time between beacons */
+/* The next replica that may have something to send, once; NULL: no other. */
+struct yk_replica *yk_lane_next_dirty(struct yk_lane *lane);
 
 bool yk_lane_pins(const struct yk_lane *lane); /* ops must come with their bytes pinned */
 bool yk_lane_keeps(

@@ -44,7 +44,8 @@ judge_place(const struct looking *looking, const struct yk_key *key, uint32_t sl
 static const char *
 judge_version(const struct yk_look *look, uint32_t slot, const struct yk_record *record)
 {
-    bool is_ahead = look->epochs != NULL && record->version >> YK_SEQUENCE_BITS > look->epochs[slot];
+    bool is_ahead =
+        look->epochs != NULL && record->version >> YK_SEQUENCE_BITS > look->epochs[slot];
     return is_ahead ? "its version is of an epoch that the register has not seen" : NULL;
 }
 

@@ -8,9 +8,10 @@
 #include "core/replica/job.h"
 #include "core/replica/overlay.h"
 #include "core/replica/recall.h"
+#include "core/replica/replica.h"
 
-#define SEQUENCE_MAX  ((1ull << YK_SEQUENCE_BITS) - 1)
-#define SWEEP_BYTES   (32u * 1024)
+#define SEQUENCE_MAX ((1ull << YK_SEQUENCE_BITS) - 1)
+#define SWEEP_BYTES  (32u * 1024)
 
 /* What a slot knows beyond its records. */
 struct slot {
@@ -19,6 +20,12 @@ struct slot {
     uint64_t flush_version; /* records up to this one are absent */
     uint64_t position;      /* with a journal: version of the last committed change */
     uint64_t floor;         /* likewise: the greatest version ever forgotten */
+    /* Clustered, of a copy that comes in. */
+    bool is_wiping, is_ending;
+    uint32_t copy_from, copy_number;
+    uint64_t copy_start, copy_flush_version;
+    uint64_t wiped_from; /* position in the log of its WIPE, until it has come; else UINT64_MAX */
+    struct yk_op_queue verdicts; /* clustered: refusals that wait for what they were judged on */
 };
 
 /* The last version that was given, or may have been given before the start. */
@@ -86,6 +93,13 @@ struct checkpoint {
     uint64_t n_records, size; /* written so far */
 };
 
+/* Entries of a clustered lane on their way to the journal, in its order. */
+struct wait;
+struct waits {
+    struct wait *ring; /* own */
+    uint32_t first, n, room;
+};
+
 /* Changes that recovery collects until there are enough for one call. */
 struct recovery;
 
@@ -118,8 +132,9 @@ struct yk_lane {
     struct yk_buffer *spare;
     struct yk_recall *recall; /* NULL: the engine remembers reads by itself */
 
-    /* With a journal. */
-    bool is_journaled;
+    /* With a journal, or with other members. */
+    bool is_journaled;           /* writes are prepared, and committed later */
+    bool has_log;                /* they go to the journal */
     bool admits_late;            /* the stack admits on another thread: by a job of its own */
     bool waits_room;             /* what is decided found no room beside what is not applied yet */
     bool is_flushing;            /* a flush is on its way to the journal: nothing else begins */
@@ -136,6 +151,16 @@ struct yk_lane {
     uint64_t flush_retry_ms;
     struct checkpoint checkpoint;
     struct recovery *recovery;
+
+    /* With other members. */
+    bool is_clustered;
+    struct yk_replica_setup replica_setup;
+    struct yk_replica *replicas; /* own, as slots */
+    struct yk_replica *dirty;    /* may have something to send; by next_dirty */
+    struct waits waits;
+
+    struct copying *copying; /* own */
+    uint64_t n_copies;       /* begun since the start */
 
     uint64_t n_damaged;     /* records that could not be read */
     uint64_t complained_ms; /* when such a one was last logged */
@@ -168,6 +193,9 @@ lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *rec
            (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
            record->version > lane_slot(lane, slot)->flush_version;
 }
+
+/* Has it ended by the time that every later primary will go by? */
+bool lane_may_reclaim(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record);
 
 /* Puts slot and generation in front of the pinned key. */
 void lane_put_prefix(const struct yk_op *op, uint32_t prefix);
@@ -214,7 +242,7 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
 void lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result);
 
 /* judge.c */
-extern const char lane_stopped_text[];
+extern const char lane_stopped_text[], lane_not_primary_text[];
 void lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old); /* empty: no record */
 void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
@@ -256,6 +284,13 @@ bool lane_find_committed(const struct yk_lane *lane, const struct yk_op *op,
                          struct yk_buffer **ret_record);
 /* Of op NULL: a delayed one that is due. */
 void lane_flush_journaled(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms);
+void lane_push_prepared(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry,
+                        struct yk_op_queue *queue);
+void lane_commit_write(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry);
+void lane_note_needed(struct yk_lane *lane, uint64_t position);
+void lane_unreserve(struct yk_lane *lane, const struct yk_op *op);
+/* What the key stands for is what is committed again. */
+void lane_forget_prepared(struct yk_lane *lane, struct yk_overlay_entry *entry);
 void lane_start_flush(struct yk_lane *lane);     /* where one waits, and nothing is before it */
 bool lane_is_behind(const struct yk_lane *lane); /* too much waits to be applied */
 
@@ -287,6 +322,55 @@ void lane_finish_pages(struct yk_lane *lane, const struct yk_job *job);
 bool lane_snapshot_add(struct yk_lane *lane, uint32_t slot, struct yk_slice key,
                        struct yk_slice record); /* false: enough for this step */
 void lane_snapshot_scanned(struct yk_lane *lane, const struct yk_job *job);
+
+/* clustered.c */
+enum yk_err lane_clustered_init(struct yk_lane *lane) YK_MUST_CHECK;
+void lane_clustered_done(struct yk_lane *lane);
+/* Is the node the slot's primary; and may it answer for what it has just read? */
+bool lane_serves(const struct yk_lane *lane, uint32_t slot);
+bool lane_may_answer(const struct yk_lane *lane, uint32_t slot);
+/* An op on a key is taken up: what is read for it from now on counts. False: it is not for this
+ * node. */
+bool lane_begins(const struct yk_lane *lane, struct yk_op *op);
+/* Has the node served the slot since then? */
+bool lane_goes_on(const struct yk_lane *lane, const struct yk_op *op);
+/* May what was decided go to the other members? Else it is surely not done. */
+enum yk_err lane_may_propose(const struct yk_lane *lane, const struct yk_op *op,
+                             const char **ret_text) YK_MUST_CHECK;
+void lane_propose(struct yk_lane *lane, struct yk_op *op); /* it is admitted, and has its room */
+void lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry);
+void lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms);
+void lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position);
+/* Position in the log of the first entry that stands there and is not committed. */
+uint64_t lane_uncommitted_from(const struct yk_lane *lane);
+enum yk_err lane_replay_clustered(struct yk_lane *lane, const struct yk_entry *entry,
+                                  uint64_t position) YK_MUST_CHECK;
+void lane_recovered_clustered(struct yk_lane *lane);
+/* To the journal; false: no room there. */
+bool
+lane_journal_copy(struct yk_lane *lane, struct yk_replica *replica, const struct yk_entry *entry);
+/* Into the engine, whatever it has; false: no room there. */
+bool lane_put_copied(struct yk_lane *lane, const struct yk_replica *replica,
+                     const struct yk_entry *record);
+void lane_drop_key(struct yk_lane *lane, struct yk_slice key);
+
+/* copy.c */
+enum yk_err lane_copying_init(struct yk_lane *lane) YK_MUST_CHECK;
+void lane_copying_done(struct yk_lane *lane);
+void lane_copy_wanted(struct yk_lane *lane, const struct yk_replica *replica, uint32_t node,
+                      uint32_t incarnation);
+void lane_copy_step(struct yk_lane *lane); /* goes on, where it can */
+bool lane_copy_is_scan(const struct yk_lane *lane, const struct yk_op *scan);
+bool lane_copy_add(struct yk_lane *lane, const struct yk_op *scan, uint32_t slot,
+                   struct yk_slice key, struct yk_slice value); /* false: enough for this step */
+void lane_copy_scanned(struct yk_lane *lane, const struct yk_job *job);
+void lane_copy_ends(struct yk_lane *lane, struct yk_replica *replica);
+bool lane_is_void_full(const struct yk_replica *replica); /* it has put off enough */
+
+/* recover.c: what is committed goes on into the engine. */
+enum yk_err lane_replay_put(struct yk_lane *lane, const struct yk_entry *entry) YK_MUST_CHECK;
+enum yk_err lane_replay_change(struct yk_lane *lane, const struct yk_entry *entry,
+                               uint64_t position) YK_MUST_CHECK;
 
 /* sweep.c */
 void lane_finish_scan(struct yk_lane *lane, struct yk_job *job);

@@ -121,6 +121,10 @@ void
 lane_flush(struct yk_lane *lane, struct yk_op *op)
 {
     uint64_t at_ms = flush_time(lane, op);
+    if (lane->is_clustered) {
+        lane_flush_clustered(lane, op, at_ms);
+        return;
+    }
     if (lane->is_journaled) {
         lane_flush_journaled(lane, op, at_ms);
         return;

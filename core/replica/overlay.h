@@ -34,6 +34,7 @@ struct yk_overlay_entry {
     bool has_committed;          /* and what it is has still to be applied */
     struct yk_buffer *committed; /* NULL: a deletion */
     bool is_queued;              /* to be applied; or it is stuck */
+    bool was_admitted;           /* the engine has room for committed already */
     bool is_applying;            /* a job has it */
     struct yk_buffer *applying;  /* what is being applied */
     uint64_t queue_number;       /* rising, since when it is queued */

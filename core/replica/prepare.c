@@ -42,6 +42,10 @@ bool
 lane_take_journaled(struct yk_lane *lane, struct yk_op *op)
 {
     struct yk_overlay_entry *entry = op->entry;
+    if (lane->is_clustered && !lane_begins(lane, op) && op->errand == YK_ERRAND_NONE) {
+        lane_fail_write(lane, op, YK_ESTALE, lane_not_primary_text);
+        return false;
+    }
     if (entry == NULL) {
         entry = yk_overlay_find(&lane->overlay, op);
         if (entry != NULL && (entry->holder != NULL || lane->admits_late)) {
@@ -103,14 +107,18 @@ lane_entry_idle(struct yk_lane *lane, struct yk_overlay_entry *entry)
     }
 }
 
-/* Waits in the journal's queue, and its key remembers what it stands for. */
-static void
-push_prepared(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry)
+/* Waits in that queue (NULL: in the tail of its slot's log), and its key remembers what it stands
+ * for. */
+void
+lane_push_prepared(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry,
+                   struct yk_op_queue *queue)
 {
     entry->n_prepared++;
     entry->holder = NULL;
     op->entry = entry;
-    yk_op_queue_push(&lane->prepared, op);
+    if (queue != NULL) {
+        yk_op_queue_push(queue, op);
+    }
     if (!lane->admits_late) {
         requeue_waiters(lane, entry);
     }
@@ -131,7 +139,11 @@ lane_holds_verdict(struct yk_lane *lane, struct yk_op *op, const struct yk_reply
     }
     op->is_verdict = true;
     op->mark = entry->mark;
-    push_prepared(lane, op, entry);
+    if (lane->is_clustered) {
+        lane_hold_verdict(lane, op, entry);
+    } else {
+        lane_push_prepared(lane, op, entry, &lane->prepared);
+    }
     return true;
 }
 
@@ -144,7 +156,7 @@ reclaim(struct yk_lane *lane, struct yk_op *op)
     struct slot *slot = lane_slot(lane, op->slot);
     struct yk_overlay_entry *entry = op->entry;
     slot->floor = op->version > slot->floor ? op->version : slot->floor;
-    if (lane->is_inline) {
+    if (lane->is_inline && !lane->is_clustered) {
         struct yk_change change = {.key = lane_entry_key(lane, entry), .kind = YK_CHANGE_DELETE};
         lane_apply_now(lane, &change);
     } else {
@@ -163,6 +175,10 @@ lane_prepare(struct yk_lane *lane, struct yk_op *op)
         reclaim(lane, op);
         return;
     }
+    if (lane->is_clustered) {
+        lane_propose(lane, op);
+        return;
+    }
     struct yk_entry change = {.kind = op->record != NULL ? YK_ENTRY_PUT : YK_ENTRY_DELETE,
                               .bucket = (uint8_t)lane->config.bucket_index,
                               .slot = op->slot,
@@ -176,7 +192,7 @@ lane_prepare(struct yk_lane *lane, struct yk_op *op)
     yk_buffer_unref(entry->newest);
     entry->newest = op->record;
     entry->is_known = true;
-    push_prepared(lane, op, entry);
+    lane_push_prepared(lane, op, entry, &lane->prepared);
 }
 
 static uint64_t
@@ -201,15 +217,30 @@ reserve(struct yk_lane *lane, const struct yk_op *op, const char **ret_text)
         *ret_text = full_text;
         return YK_ENOSPACE;
     }
-    return size > 0 ? sink->reserve(sink->arg, lane, size, ret_text) : YK_OK;
+    if (lane->is_clustered && op->errand == YK_ERRAND_NONE) {
+        enum yk_err result = lane_may_propose(lane, op, ret_text);
+        if (result != YK_OK) {
+            return result;
+        }
+    }
+    return size > 0 && lane->has_log ? sink->reserve(sink->arg, lane, size, ret_text) : YK_OK;
+}
+
+void
+lane_unreserve(struct yk_lane *lane, const struct yk_op *op)
+{
+    const struct yk_lane_sink *sink = &lane->config.sink;
+    if (lane->has_log && journal_size(op) > 0) {
+        sink->unreserve(sink->arg, lane, journal_size(op));
+    }
 }
 
 static enum yk_err
 admit(struct yk_lane *lane, const struct yk_op *op)
 {
     struct yk_change change;
-    if (!lane->is_inline) {
-        return YK_OK; /* the stack has nothing against any */
+    if (!lane->is_inline || lane->is_clustered) {
+        return YK_OK; /* the stack has nothing against any, or is asked when it is committed */
     }
     lane_fill_change(lane, op, &change);
     return yk_stack_admit(lane->config.stack, &change);
@@ -219,14 +250,13 @@ admit(struct yk_lane *lane, const struct yk_op *op)
 static bool
 prepare_first(struct yk_lane *lane)
 {
-    const struct yk_lane_sink *sink = &lane->config.sink;
     struct yk_op *op = lane->decided.first;
     const char *text = NULL;
     enum yk_err result = reserve(lane, op, &text);
     if (result == YK_OK) {
         result = admit(lane, op);
-        if (result != YK_OK && journal_size(op) > 0) {
-            sink->unreserve(sink->arg, lane, journal_size(op));
+        if (result != YK_OK) {
+            lane_unreserve(lane, op);
         }
         if (result == YK_ENOMEM && lane_has_unapplied(lane)) {
             return false;
@@ -356,8 +386,8 @@ commit_flush(struct yk_lane *lane, struct yk_op *flush)
 
 /* Out of the journal */
 
-static void
-note_needed(struct yk_lane *lane, uint64_t position)
+void
+lane_note_needed(struct yk_lane *lane, uint64_t position)
 {
     struct checkpoint *checkpoint = &lane->checkpoint;
     if (lane->needed_from == UINT64_MAX) {
@@ -368,16 +398,33 @@ note_needed(struct yk_lane *lane, uint64_t position)
     }
 }
 
-static void
-commit_write(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry)
+void
+lane_forget_prepared(struct yk_lane *lane, struct yk_overlay_entry *entry)
+{
+    struct yk_buffer *left = entry->has_committed ? entry->committed : entry->applying;
+    if (entry->n_prepared > 0) {
+        return; /* the last one that is forgotten does it */
+    }
+    if (left != NULL) {
+        yk_buffer_ref(left);
+    }
+    yk_buffer_unref(entry->newest);
+    entry->newest = left;
+    entry->is_known = entry->has_committed || entry->is_applying;
+    (void)lane;
+}
+
+void
+lane_commit_write(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry)
 {
     struct slot *slot = lane_slot(lane, op->slot);
     slot->position = op->version;
     if (op->record == NULL) {
         slot->floor = op->version; /* with one member a deletion is forgotten at once */
     }
-    if (!lane->is_inline) {
+    if (!lane->is_inline || lane->is_clustered) {
         lane_queue_applied(lane, entry, op->record);
+        entry->was_admitted = !lane->is_clustered;
         lane_finish_write(lane, op);
         return;
     }
@@ -400,11 +447,14 @@ void
 yk_lane_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
 {
     struct yk_op *op;
+    if (lane->is_clustered) {
+        lane_replicas_journaled(lane, mark, position);
+    }
     while ((op = lane->prepared.first) != NULL && op->mark <= mark) {
         struct yk_overlay_entry *entry = op->entry;
         (void)yk_op_queue_pop(&lane->prepared);
         if (op->request.op == YK_OP_FLUSH) {
-            note_needed(lane, position);
+            lane_note_needed(lane, position);
             commit_flush(lane, op);
             continue;
         }
@@ -415,8 +465,8 @@ yk_lane_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
             op->is_verdict = false;
             lane_end_write(lane, op, &reply);
         } else {
-            note_needed(lane, position);
-            commit_write(lane, op, entry);
+            lane_note_needed(lane, position);
+            lane_commit_write(lane, op, entry);
         }
         lane_entry_idle(lane, entry);
     }

@@ -152,7 +152,10 @@ replica_advance(struct yk_replica *replica)
             replica->followers[i].has_to_tell = true;
         }
     }
-    replica->is_reconciled = replica->is_reconciled || replica->commit >= replica->reign;
+    if (!replica->is_reconciled && replica->commit >= replica->reign) {
+        replica->is_reconciled = true;
+        replica->n_reigns++;
+    }
 }
 
 bool
@@ -475,5 +478,15 @@ yk_replica_copied(struct yk_replica *replica, uint32_t node, uint64_t copy)
     struct yk_follower *follower = find_follower(replica, node);
     if (follower != NULL && follower->stage == YK_FOLLOWER_COPIED && follower->copy == copy) {
         follower->stage = YK_FOLLOWER_FOLLOWS;
+    }
+}
+
+void
+yk_replica_copy_failed(struct yk_replica *replica, uint32_t node, uint64_t copy)
+{
+    struct yk_follower *follower = find_follower(replica, node);
+    if (replica->role == YK_REPLICA_PRIMARY && follower != NULL &&
+        follower->stage == YK_FOLLOWER_COPIED && follower->copy == copy) {
+        probe(replica, follower, follower->incarnation);
     }
 }

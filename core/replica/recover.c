@@ -172,6 +172,20 @@ note_entry(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position
     }
 }
 
+enum yk_err
+lane_replay_change(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position)
+{
+    bool is_change = entry->kind == YK_ENTRY_PUT || entry->kind == YK_ENTRY_DELETE;
+    note_entry(lane, entry, position);
+    return is_change ? add_change(lane, entry) : YK_OK;
+}
+
+enum yk_err
+lane_replay_put(struct yk_lane *lane, const struct yk_entry *entry)
+{
+    return add_change(lane, entry);
+}
+
 static enum yk_err
 replay_journal(struct yk_lane *lane, const struct yk_entry *entry, uint64_t position)
 {
@@ -181,15 +195,19 @@ replay_journal(struct yk_lane *lane, const struct yk_entry *entry, uint64_t posi
     if (entry->kind == YK_ENTRY_FLUSH_AT && entry->value.size != 8) {
         return YK_ECORRUPT;
     }
-    if (entry->kind == YK_ENTRY_CUT || entry->kind == YK_ENTRY_PAGE) {
-        return YK_EUNSUPPORTED; /* nobody writes these here yet */
+    if (entry->kind == YK_ENTRY_PAGE) {
+        return YK_EUNSUPPORTED; /* these stand in snapshots */
+    }
+    if (lane->is_clustered) {
+        return lane_replay_clustered(lane, entry, position);
+    }
+    if (entry->kind == YK_ENTRY_CUT) {
+        return YK_EUNSUPPORTED; /* of a cluster */
     }
     if (entry->version <= lane_slot(lane, entry->slot)->position) {
         return YK_OK; /* before the checkpoint */
     }
-    note_entry(lane, entry, position);
-    bool is_change = entry->kind == YK_ENTRY_PUT || entry->kind == YK_ENTRY_DELETE;
-    return is_change ? add_change(lane, entry) : YK_OK;
+    return lane_replay_change(lane, entry, position);
 }
 
 enum yk_err
@@ -264,10 +282,14 @@ yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied)
     free(lane->recovery);
     lane->recovery = NULL;
     for (uint32_t i = 0; result == YK_OK && i < lane->n_slots; i++) {
-        bool is_past = lane->slots[i].position >> YK_SEQUENCE_BITS <= lane->slots[i].epoch;
+        bool is_past = lane->is_clustered ||
+                       lane->slots[i].position >> YK_SEQUENCE_BITS <= lane->slots[i].epoch;
         result = is_past ? YK_OK : YK_ECORRUPT; /* of a time that is still to come */
     }
     lane->has_mortals = true;
+    if (lane->is_clustered) {
+        lane_recovered_clustered(lane);
+    }
     return result;
 }
 

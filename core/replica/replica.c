@@ -118,7 +118,7 @@ yk_replica_refused(struct yk_replica *replica, enum yk_wish_kind kind, uint32_t 
     if (epoch != replica->record.epoch || kind != replica->wish.kind) {
         return;
     }
-    if (kind == YK_WISH_PROMOTE && replica->is_promoting) {
+    if (kind == YK_WISH_PROMOTE || kind == YK_WISH_REINIT) {
         replica->is_promoting = false; /* the reasons of a refusal stay as long as the epoch does */
         replica->heard_us = now_us;
     }

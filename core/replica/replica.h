@@ -142,6 +142,7 @@ struct yk_replica {
     /* Primary. */
     uint64_t reign;     /* version of the last entry at take-over */
     bool is_reconciled; /* that is committed */
+    uint32_t n_reigns;  /* how often it began to serve */
     struct yk_follower followers[YK_FOLLOWERS_MAX];
     uint32_t n_followers;
     uint32_t pending_add; /* node, or YK_NODE_NONE */
@@ -206,6 +207,8 @@ bool yk_replica_take_wish(struct yk_replica *replica, int64_t now_us, struct yk_
  * that no other copy of the slot has, never 0. */
 void
 yk_replica_copy_begins(struct yk_replica *replica, uint32_t node, uint64_t copy, uint64_t start);
+/* It was given up: what the learner has is to be found out again. */
+void yk_replica_copy_failed(struct yk_replica *replica, uint32_t node, uint64_t copy);
 /* It has all of it, durably. */
 void yk_replica_copied(struct yk_replica *replica, uint32_t node, uint64_t copy);
 /* The learner's: all that it held is wiped, a copy comes. */

@@ -75,6 +75,9 @@ yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *k
     if (job->scan == lane->checkpoint.scan_op) {
         return lane_snapshot_add(lane, yk_ring_slot(&lane->config.ring, hash), bare, value);
     }
+    if (lane_copy_is_scan(lane, job->scan)) {
+        return lane_copy_add(lane, job->scan, yk_ring_slot(&lane->config.ring, hash), bare, value);
+    }
     if (!scan_wants(lane, job->scan, yk_ring_slot(&lane->config.ring, hash), &record)) {
         return true;
     }
@@ -150,6 +153,10 @@ lane_finish_scan(struct yk_lane *lane, struct yk_job *job)
     }
     if (job->scan == lane->sweep_op) {
         end_sweep(lane, job);
+        return;
+    }
+    if (lane_copy_is_scan(lane, job->scan)) {
+        lane_copy_scanned(lane, job);
         return;
     }
     state->is_end = job->scan_end;

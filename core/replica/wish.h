@@ -1,5 +1,5 @@
-/* What replicas ask of the managers, on its way from a worker to the node's control, and refusals on
- * their way back.
+/* What replicas ask of the managers, on its way from a worker to the node's control, and refusals
+ * on their way back.
  *
  * Threads: a list belongs to one thread at a time. Ownership: handed over whole; free(). */
 #ifndef YK_REPLICA_WISH_H

@@ -14,6 +14,9 @@ enum yk_entry_kind {
     YK_ENTRY_FLUSH_AT = 4, /* a flush of the slot's lane is due at `value`: u64, ms since 1970 */
     YK_ENTRY_PAGE = 5,     /* snapshots only: page `slot` of the lane's slots, see core/replica */
     YK_ENTRY_CUT = 6,      /* entries of the slot above this version that stand before are void */
+    YK_ENTRY_WIPE = 7,     /* so is all of the slot: a copy of what is committed up to here comes */
+    YK_ENTRY_COPY = 8,     /* of which this is a record */
+    YK_ENTRY_COPIED = 9,   /* it has come, up to this version; value: the flush mark, u64 */
 };
 
 #define YK_SEQUENCE_BITS 40 /* of a version; the epoch is above */
@@ -23,6 +26,8 @@ struct yk_entry {
     uint8_t bucket;   /* index in the table of the file's head */
     uint16_t slot;    /* PAGE: number of the page */
     uint64_t version; /* epoch (24 bits) | sequence (40 bits); 0 for PAGE */
+    uint32_t lag; /* what is committed ended so many sequence numbers before it, for all that was
+                     known when it was written; 0: it is committed where it stands */
     struct yk_slice key;
     struct yk_slice value;
 };

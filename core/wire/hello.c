@@ -96,6 +96,13 @@ read_id(struct yk_unpack *unpack, char *to)
     }
 }
 
+/* [a-z0-9_-]+; it goes into logs. */
+static bool
+is_name(const char *name)
+{
+    return name[0] != '\0' && name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
+}
+
 static uint32_t
 read_number(struct yk_unpack *unpack, uint32_t max)
 {
@@ -139,6 +146,9 @@ read_caller(struct yk_unpack *unpack, struct yk_hello *hello)
     hello->n_lanes = read_number(unpack, YK_LANES_MAX);
     yk_unpack_skip(unpack);
     read_id(unpack, hello->to_id);
+    if (!is_name(hello->name)) {
+        yk_unpack_fail(unpack, "a name that is none");
+    }
     if (hello->version_min > hello->version_max) {
         yk_unpack_fail(unpack, "the versions are in the wrong order");
     }

@@ -26,9 +26,9 @@
 struct yk_hello {
     uint32_t msgid;
     uint32_t version_min, version_max;
-    char cluster_id[YK_ID_SIZE]; /* "": not known yet */
-    char node_id[YK_ID_SIZE];    /* of the caller; "": a tool */
-    char name[YK_NAME_SIZE_MAX + 1];
+    char cluster_id[YK_ID_SIZE];        /* "": not known yet */
+    char node_id[YK_ID_SIZE];           /* of the caller; "": a tool */
+    char name[YK_NAME_SIZE_MAX + 1];    /* of the node, or of the tool: [a-z0-9_-]+ */
     char address[YK_PEER_ADDRESS_SIZE]; /* where the caller is reached; "": nowhere */
     uint64_t nonce;                     /* of the caller's start */
     uint32_t from, to;                  /* worker numbers; YK_WORKER_CONTROL is one */

@@ -233,12 +233,12 @@ class Node:
     """A running yakumod. "127.0.0.1:0" and "[::1]:0" in config and options become free ports.
 
     config: text of a config file; None: the built-in one. options: for -o. data: the data folder, by
-    default a new one. extra: variables of its environment.
+    default a new one. extra: variables of its environment. name: of the node in the file, where it has several.
     """
 
     STARTS_MAX = 5
 
-    def __init__(self, config=None, options=(), data=None, extra=None, start=True, before=()):
+    def __init__(self, config=None, options=(), data=None, extra=None, start=True, before=(), name=None):
         self.data = data or temporary("data")
         self.config = config
         self.given_options = [f"node.data={self.data}", *options]
@@ -249,6 +249,7 @@ class Node:
         self.log_file = None
         self.extra = extra
         self.before = list(before)
+        self.name = name
         self.pass_descriptors = ()
         self.child = None
         self.addresses = []  # (frontend, address) as logged
@@ -265,6 +266,8 @@ class Node:
         command = [*self.before, *daemon_command()]
         if self.config_file is not None:
             command += ["-c", self.config_file]
+        if self.name is not None:
+            command += ["--node", self.name]
         if IO is not None:
             command += ["-o", f"node.io={IO}"]
         for option in self.options:

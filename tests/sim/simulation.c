@@ -481,6 +481,7 @@ take_effects(struct simulation *simulation, uint32_t worker, bool *touched)
         case YK_EFFECT_MAIL:
             send_mail(simulation, worker, effects[i].mail.to, effects[i].mail.first);
             break;
+        case YK_EFFECT_WISH:
         case YK_EFFECT_SEND:
             fail(simulation, "a message to another node from a node of one");
             break;

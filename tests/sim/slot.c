@@ -16,7 +16,14 @@
 
 #define MS(n) ((int64_t)(n)*1000)
 
-enum { LOG_MAX = 8192, PENDING_MAX = 24, END_MS = 15000, HEAL_MS = 8000, LATE_MS = 2500 };
+enum {
+    LOG_MAX = 8192,
+    PENDING_MAX = 24,
+    END_MS = 15000,
+    HEAL_MS = 8000,
+    LATE_MS = 2500,
+    EVENTS_MAX = 2000000
+};
 
 enum message_kind { APPEND, ACK, ASK, ANSWER, COPY, COPIED, REQUEST, REPLY };
 
@@ -1410,6 +1417,9 @@ slot_run(uint64_t seed, const struct slot_options *options, struct slot_result *
         }
         if (sim.now_us < end_us - MS(LATE_MS)) {
             late_answers = ret_result->answers;
+        }
+        if (sim.n_made > EVENTS_MAX) {
+            violation("a storm of messages");
         }
         if (sim.now_us < end_us) {
             step(&event);

@@ -1,60 +1,143 @@
-/* slot-sim: runs of one replicated slot by seed, with a rule left out or with all of them. */
+/* slot_sim: runs of one replicated slot by seed, with all rules or with one left out.
+ *
+ *     slot_sim --tap                  as make check calls it: seeds without a violation, then a run
+ *                                     for each rule that is left out, which must be noticed
+ *     slot_sim --first=X --count=N    N seeds; --mutant=M leaves out a rule of core/replica/group.h
+ */
 #include <config.h>
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <glib.h>
 
+#include "core/replica/group.h"
 #include "tests/sim/slot.h"
 
-int
-main(int argc, char **argv)
+struct arguments {
+    gint64 first, count;
+    gint mutant;
+    gboolean traces, tap;
+};
+
+/* The rules, and the seed from which on their absence is noticed soon; 0: no seed is known. */
+static const struct {
+    const char *name;
+    gint64 first;
+} mutants[MUTANTS] = {
+    [MUTANT_PENDING_ADD] = {"commit waits for a pending ADD", 1},
+    [MUTANT_PROMISE] = {"no answers while a PROMOTE is under way", 1},
+    [MUTANT_RESTART_WAIT] = {"a restarted backup waits G", 0},
+    [MUTANT_RECONCILE] = {"a new primary reconciles before it serves", 1},
+    [MUTANT_LEASE] = {"reads need leases", 1},
+    [MUTANT_EARLY_DROP] = {"a slow backup is waited for until it is removed", 1},
+    [MUTANT_JOURNAL] = {"answers come after the journal", 1},
+    [MUTANT_PREV] = {"the entry before is compared", 1},
+    [MUTANT_INCARNATION] = {"one that has forgotten is not the one it was", 1},
+    [MUTANT_RESUME] = {"a restarted primary takes a new epoch", 1},
+    [MUTANT_CANCEL_ADD] = {"an ADD is taken back by an epoch only", 2700},
+    [MUTANT_PENDING_ADD_LEASE] = {"leases of a pending ADD are needed", 14800},
+    [MUTANT_MIN_COPIES] = {"nothing is committed below min_copies", 1},
+    [MUTANT_BEGINS] = {"what is older than a REINIT is forgotten", 1100},
+};
+
+static uint32_t
+run_seeds(const struct arguments *arguments)
 {
-    gint64 first = 1;
-    gint64 count = 300;
-    gint mutant = 0;
-    gboolean traces = FALSE;
-    const GOptionEntry entries[] = {
-        {"first", 0, 0, G_OPTION_ARG_INT64, &first, "The first seed", "N"},
-        {"count", 0, 0, G_OPTION_ARG_INT64, &count, "How many runs", "N"},
-        {"mutant", 0, 0, G_OPTION_ARG_INT, &mutant, "Leave out rule N of core/replica/group.h",
-         "N"},
-        {"trace", 0, 0, G_OPTION_ARG_NONE, &traces, "Print what the manager does", NULL},
-        {NULL}};
-    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-    g_option_context_add_main_entries(context, entries, NULL);
-    g_autoptr(GError) error = NULL;
-    if (!g_option_context_parse(context, &argc, &argv, &error)) {
-        fprintf(stderr, "slot-sim: %s\n", error->message);
-        return 2;
-    }
     struct slot_result sum = {""};
     uint32_t n_bad = 0;
-    const struct slot_options options = {.mutant = (uint32_t)mutant, .traces = traces};
-    for (gint64 seed = first; seed < first + count; seed++) {
+    const struct slot_options options = {.mutant = (uint32_t)arguments->mutant,
+                                         .traces = arguments->traces};
+    for (gint64 seed = arguments->first; seed < arguments->first + arguments->count; seed++) {
         struct slot_result result;
         slot_run((uint64_t)seed, &options, &result);
         sum.commits += result.commits;
         sum.answers += result.answers;
-        sum.reads += result.reads;
         sum.epochs += result.epochs;
         sum.crashes += result.crashes;
         sum.copies += result.copies;
         sum.reinits += result.reinits;
-        sum.lost += result.lost;
         if (result.violation[0] != '\0') {
-            printf("seed %lld: %s\n", (long long)seed, result.violation);
-            if (++n_bad == 3 || mutant != 0) {
+            printf(
+                "# seed %lld: %s\n# again: tests/sim/slot_sim --first=%lld --count=1 --mutant=%d "
+                "--trace\n",
+                (long long)seed, result.violation, (long long)seed, arguments->mutant);
+            if (++n_bad == 3 || arguments->mutant != 0) {
                 break;
             }
         }
     }
-    printf("%u violations; %llu commits, %llu answers (%llu reads), %llu epochs, %llu crashes, "
-           "%llu copies, %llu begun anew, %llu lost with every disk\n",
-           n_bad, (unsigned long long)sum.commits, (unsigned long long)sum.answers,
-           (unsigned long long)sum.reads, (unsigned long long)sum.epochs,
-           (unsigned long long)sum.crashes, (unsigned long long)sum.copies,
-           (unsigned long long)sum.reinits, (unsigned long long)sum.lost);
-    return n_bad > 0;
+    printf(
+        "# %u violations; %llu commits, %llu answers, %llu epochs, %llu crashes, %llu copies, %llu "
+        "begun anew\n",
+        n_bad, (unsigned long long)sum.commits, (unsigned long long)sum.answers,
+        (unsigned long long)sum.epochs, (unsigned long long)sum.crashes,
+        (unsigned long long)sum.copies, (unsigned long long)sum.reinits);
+    fflush(stdout);
+    return n_bad;
+}
+
+/* In a process of its own: an assertion of the core notices some, and ends it. */
+static bool
+is_noticed(int mutant, gint64 first)
+{
+    int status = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        struct arguments arguments = {.first = first, .count = 3000, .mutant = mutant};
+        if (freopen("/dev/null", "w", stdout) == NULL ||
+            freopen("/dev/null", "w", stderr) == NULL) {
+            _exit(0);
+        }
+        _exit(run_seeds(&arguments) > 0 ? 1 : 0);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child &&
+           !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static int
+run_tap(struct arguments *arguments)
+{
+    int n = 1;
+    int n_failed = 0;
+    bool is_slow = getenv("YK_SLOW") != NULL;
+    arguments->count = getenv("YK_LONG") != NULL ? 200000 : is_slow ? 100 : 3000;
+    bool is_right = run_seeds(arguments) == 0;
+    n_failed += !is_right;
+    printf("%s 1 - no violation\n", is_right ? "ok" : "not ok");
+    fflush(stdout);
+    for (int i = 1; i < MUTANTS && !is_slow; i++) {
+        if (mutants[i].first > 0) {
+            is_right = is_noticed(i, mutants[i].first);
+            n_failed += !is_right;
+            printf("%s %d - it is noticed without: %s\n", is_right ? "ok" : "not ok", ++n,
+                   mutants[i].name);
+            fflush(stdout);
+        }
+    }
+    printf("1..%d\n", n);
+    return n_failed > 0;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct arguments arguments = {.first = 1, .count = 300};
+    const GOptionEntry entries[] = {
+        {"first", 0, 0, G_OPTION_ARG_INT64, &arguments.first, "The first seed", "X"},
+        {"count", 0, 0, G_OPTION_ARG_INT64, &arguments.count, "How many seeds", "N"},
+        {"mutant", 0, 0, G_OPTION_ARG_INT, &arguments.mutant, "Leaves out that rule", "M"},
+        {"trace", 0, 0, G_OPTION_ARG_NONE, &arguments.traces, "Prints what the manager does", NULL},
+        {"tap", 0, 0, G_OPTION_ARG_NONE, &arguments.tap, "As make check calls it", NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    g_autoptr(GOptionContext) context = g_option_context_new("- simulate one replicated slot");
+    g_autoptr(GError) error = NULL;
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error)) {
+        fprintf(stderr, "slot_sim: %s\n", error->message);
+        return 2;
+    }
+    return arguments.tap ? run_tap(&arguments) : run_seeds(&arguments) > 0;
 }

@@ -178,8 +178,9 @@ static const struct error_case error_cases[] = {
     {{GOOD "[node a]\nworker = 1\n"},
      "t.conf:4: unknown key 'worker' in [node a]; did you mean 'workers'?"},
     {{GOOD "[node a]\nx=1\n"},
-     "t.conf:4: unknown key 'x' in [node a]; known: roles, address, data, zone, weight, workers, "
-     "lanes, executors, io, journal_size, max_connections, log_level"},
+     "t.conf:4: unknown key 'x' in [node a]; known: roles, address, allow_remote, data, zone, "
+     "weight, "
+     "workers, lanes, executors, io, journal_size, max_connections, log_level"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nlistn = x\n"},
      "t.conf:5: unknown key 'listn' in [frontend memcached]; did you mean 'listen'?"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\ngreting = x\n"},
@@ -260,6 +261,16 @@ static const struct error_case error_cases[] = {
     {{GOOD "[node a]\naddress = example.org:1\n"},
      "t.conf:4: address: 'example.org:1' is not an address: write IP:PORT, [IPv6]:PORT, unix:/path "
      "or systemd:NAME (host names are not looked up, but for localhost)"},
+    {{GOOD "[node a]\naddress = 10.0.0.1:19800\n"},
+     "t.conf:4: address: other machines can reach '10.0.0.1:19800', and there is no authentication "
+     "between nodes; take 127.0.0.1:19800, or allow it in words: allow_remote = yes"},
+    {{GOOD "[node a]\naddress = [::]:1\nallow_remote = no\n"},
+     "t.conf:4: address: other machines can reach '[::]:1', and there is no authentication between "
+     "nodes; take 127.0.0.1:1, or allow it in words: allow_remote = yes"},
+    {{GOOD "[node a]\nallow_remote = perhaps\n"},
+     "t.conf:4: allow_remote: 'perhaps' is neither yes nor no: write yes, no, true, false, on, "
+     "off, "
+     "1 or 0"},
     {{GOOD "[node a]\nzone = rack 1\n"},
      "t.conf:4: zone = rack 1 is not a name: use a-z, 0-9, _ and -"},
     {{GOOD "[node a]\nweight = 0\n"}, "t.conf:4: weight: '0' is out of range: write 1 to 1000"},
@@ -606,6 +617,9 @@ test_built_in(void)
     g_assert_cmpstr(node->name, ==, "node");
     g_assert_cmpuint(node->roles, ==, YK_ROLE_MANAGER | YK_ROLE_SERVER | YK_ROLE_GATEWAY);
     g_assert_cmpstr(node->address, ==, "127.0.0.1:19800");
+    g_assert_false(node->allow_remote);
+    g_assert_cmpuint(config->n_nodes, ==, 1);
+    g_assert_cmpstr(config->nodes[0].name, ==, "node");
     g_assert_null(node->data);
     g_assert_cmpstr(node->zone, ==, "");
     g_assert_cmpuint(node->weight, ==, 1);
@@ -709,6 +723,7 @@ static const char full_dump[] = "[cluster]\n"
                                 "[node a]\n"
                                 "roles = server, gateway\n"
                                 "address = [::1]:19800\n"
+                                "allow_remote = no\n"
                                 "data = /var/lib/yakumo/a\n"
                                 "zone = rack1\n"
                                 "weight = 3\n"

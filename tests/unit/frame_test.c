@@ -274,15 +274,18 @@ test_hello_values(void)
         struct yk_hello hello;
         const char *wrong;
     } cases[] = {
-        {{.version_min = 2, .version_max = 1}, "order"},
-        {{.from = 64}, "no such worker"},
-        {{.from = 0x10000}, "greater"},
-        {{.n_workers = 65}, "greater"},
-        {{.n_lanes = 257}, "greater"},
-        {{.node_id = "0A0a0a0a-0000-4000-8000-00000000000a"}, "id"},
-        {{.node_id = "x"}, "id"},
-        {{.cluster_id = "0a0a0a0a-0000-4000-8000-00000000000"}, "id"},
-        {{.to_id = "0a0a0a0a00000-4000-8000-00000000000a"}, "id"},
+        {{.name = "x", .version_min = 2, .version_max = 1}, "order"},
+        {{.name = "x", .from = 64}, "no such worker"},
+        {{.name = "x", .from = 0x10000}, "greater"},
+        {{.name = "x", .n_workers = 65}, "greater"},
+        {{.name = "x", .n_lanes = 257}, "greater"},
+        {{.name = "x", .node_id = "0A0a0a0a-0000-4000-8000-00000000000a"}, "id"},
+        {{.name = "x", .node_id = "x"}, "id"},
+        {{.name = "x", .cluster_id = "0a0a0a0a-0000-4000-8000-00000000000"}, "id"},
+        {{.name = "x", .to_id = "0a0a0a0a00000-4000-8000-00000000000a"}, "id"},
+        {{.name = ""}, "name"},
+        {{.name = "a b"}, "name"},
+        {{.name = "a\n"}, "name"},
     };
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         struct yk_pack pack;
