@@ -107,6 +107,7 @@ say_hello(int fd, const char *address, GByteArray *frame, char *error)
     struct yk_hello hello = {.msgid = HELLO_ID,
                              .version_min = YK_RPC_VERSION_MIN,
                              .version_max = YK_RPC_VERSION_MAX,
+                             .name = "yakumo",
                              .from = YK_WORKER_CONTROL,
                              .to = YK_WORKER_CONTROL};
     struct yk_welcome welcome;
