@@ -14,7 +14,7 @@
 #include "core/io/loop.h"
 #include "core/io/registers.h"
 
-/* What the coordinator has said, until the machine is stepped with it. */
+/* What the coordinator, or the data folder, has said, until the machine is stepped with it. */
 struct said {
     struct said *next;
     struct yk_control_event event; /* what it points to is own */
@@ -100,15 +100,13 @@ free_said(struct said *said)
     g_free(said);
 }
 
-/* Runs the coordinator and the machine until neither has anything more to say to the other. */
+/* Runs the coordinator and the machine until neither has anything more to say. */
 static void
-hear_coordinator(struct yk_control_thread *control)
+hear_said(struct yk_control_thread *control)
 {
-    if (control->registers == NULL) {
-        return;
-    }
     for (;;) {
-        control->registers_ms = yk_registers_run(control->registers);
+        control->registers_ms =
+            control->registers != NULL ? yk_registers_run(control->registers) : 0;
         if (control->said == NULL) {
             return;
         }
@@ -270,7 +268,7 @@ take_turn(struct yk_control_thread *control)
     yk_links_run(control->links);
     take_wishes(control);
     step(control, &(struct yk_control_event){.kind = YK_CONTROL_TURN});
-    hear_coordinator(control);
+    hear_said(control);
     yk_links_flush(control->links);
 }
 

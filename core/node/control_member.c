@@ -355,11 +355,12 @@ give_refusals(struct yk_control *control, const struct known *known, const struc
 
 static void
 poll_answered(struct yk_control *control, struct known *known, const struct yk_answer *answer,
-              bool is_fresh)
+              bool is_fresh, bool was_blind)
 {
     int64_t wait_us = CONTROL_MS(POLL_MS);
-    if (answer->result == YK_ANSWER_REFUSED) {
-        /* Mostly because it did not name the start before; now it is known. */
+    if (answer->result == YK_ANSWER_REFUSED && was_blind && known->revision > 0) {
+        wait_us = 0; /* it did not name the start before, which is known only now */
+    } else if (answer->result == YK_ANSWER_REFUSED) {
         char line[2 * YK_ERROR_SIZE];
         snprintf(line, sizeof(line), "this node cannot register: %.400s", answer->text);
         complain(control, known, YK_LOG_WARNING, line);
@@ -395,7 +396,7 @@ member_answered(struct yk_control *control, const struct yk_answer *answer)
         return;
     }
     struct yk_changed changed = {.revision = answer->revision, .bytes = answer->bytes};
-    uint64_t replaced = known->revision;
+    uint64_t before = known->revision;
     take(control, known, &changed);
     if (is_wish) {
         known->wish.number = 0;
@@ -404,11 +405,7 @@ member_answered(struct yk_control *control, const struct yk_answer *answer)
     give_refusals(control, known, answer);
     if (is_poll) {
         known->poll.number = 0;
-        poll_answered(control, known, answer, known->poll.is_fresh);
-        /* A start is refused where it does not name the one before, which is known only now. */
-        if (answer->result == YK_ANSWER_REFUSED && replaced == 0 && known->revision > 0) {
-            known->poll_us = control->now_us;
-        }
+        poll_answered(control, known, answer, known->poll.is_fresh, before == 0);
     }
 }
 

@@ -108,6 +108,7 @@ say_hello(int fd, const char *address, GByteArray *frame, char *error)
                              .name = "yakumo",
                              .version_min = YK_RPC_VERSION_MIN,
                              .version_max = YK_RPC_VERSION_MAX,
+                             .name = "yakumo",
                              .from = YK_WORKER_CONTROL,
                              .to = YK_WORKER_CONTROL};
     struct yk_welcome welcome;
