@@ -105,7 +105,6 @@ static enum yk_err
 say_hello(int fd, const char *address, GByteArray *frame, char *error)
 {
     struct yk_hello hello = {.msgid = HELLO_ID,
-                             .name = "yakumo",
                              .version_min = YK_RPC_VERSION_MIN,
                              .version_max = YK_RPC_VERSION_MAX,
                              .name = "yakumo",
