@@ -60,13 +60,6 @@ struct yk_node_config {
     uint32_t line; /* of its section; 0: not from a file */
 };
 
-/* A node of the file, as the others know it. */
-struct yk_config_node {
-    char *name;
-    char *address;
-    uint32_t roles; /* enum yk_role */
-};
-
 struct yk_config {
     char *file; /* NULL: built in */
     char *cluster_name;

@@ -74,11 +74,12 @@ address_check(const struct yk_assembly *assembly, const struct yk_fields *fields
                              "address of its own",
                              assembly->node->name, assembly->n_nodes);
     }
-    if (assembly->n_nodes > 1 && !address.is_loopback &&
-        yk_field_number(fields, YK_NODE_ALLOW_REMOTE) == 0) {
-        return yk_field_fail(fields, YK_NODE_ADDRESS, YK_EDENIED, assembly->error,
-                             "is reached from other machines, and whoever reaches it is believed: "
-                             "set allow_remote = yes if only the cluster uses that network");
+    if (!address.is_loopback && yk_field_number(fields, YK_NODE_ALLOW_REMOTE) == 0) {
+        return yk_place_fail(
+            &fields->fields[YK_NODE_ADDRESS].place, YK_EDENIED, assembly->error,
+            "address: other machines can reach '%s', and there is no authentication between "
+            "nodes; take 127.0.0.1:%u, or allow it in words: allow_remote = yes",
+            yk_field_text(fields, YK_NODE_ADDRESS), address.port);
     }
     return YK_OK;
 }

@@ -241,9 +241,10 @@ static void
 log_state(void *arg, struct yk_worker *worker)
 {
     struct yk_daemon *daemon = arg;
-    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main", "state worker=%u connections=%u idle=%s",
-           yk_worker_index(worker), yk_worker_sessions(worker),
-           yk_worker_is_idle(worker) ? "yes" : "no");
+    yk_log(&daemon->system.world, YK_LOG_NOTICE, "main",
+           "state worker=%u connections=%u idle=%s frames_dropped=%llu", yk_worker_index(worker),
+           yk_worker_sessions(worker), yk_worker_is_idle(worker) ? "yes" : "no",
+           (unsigned long long)yk_worker_frames_dropped(worker));
 }
 
 static void

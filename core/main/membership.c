@@ -35,8 +35,13 @@ yk_membership_open(struct yk_membership *member, struct yk_start *start, char *e
         return YK_ENOMEM;
     }
     /* One socket more than there are workers: the control's. */
-    return yk_listener_open(start->config->node.address, 0, start->node->n_workers + 1,
-                            &member->listener, error);
+    enum yk_err result = yk_listener_open(start->config->node.address, 0,
+                                          start->node->n_workers + 1, &member->listener, error);
+    if (result == YK_OK) {
+        yk_log(start->world, YK_LOG_NOTICE, "main", "listening for=nodes address=%s node=%s",
+               member->listener.text, hello.node_id);
+    }
+    return result;
 }
 
 static enum yk_err

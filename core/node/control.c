@@ -282,6 +282,7 @@ make_view(struct yk_control *control)
                    &(struct yk_control_effect){.kind = YK_CONTROL_VIEW, .view = yk_view_ref(view)});
     if (is_ready && !control->is_ready) {
         control->is_ready = true;
+        control->manager = control->home;
         control_effect(control, &(struct yk_control_effect){.kind = YK_CONTROL_READY});
     }
 }
@@ -466,12 +467,13 @@ yk_control_new(const struct yk_control_setup *setup)
     control_meet(control);
     for (uint32_t i = 0; i < control->n_managers; i++) {
         if (control->managers[i] == YK_PEER_SELF) {
-            control->manager = i;
+            control->home = i;
         }
     }
     if (!control->is_manager && control->n_managers > 0) {
-        control->manager = (uint32_t)yk_random_below(&control->random, control->n_managers);
+        control->home = (uint32_t)yk_random_below(&control->random, control->n_managers);
     }
+    control->manager = control->home;
     return control;
 }
 

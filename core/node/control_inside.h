@@ -118,6 +118,7 @@ struct yk_control {
     uint32_t is_server, is_manager;
     uint32_t managers[MANAGERS_MAX], n_managers; /* peer indexes, in the order of their names */
     uint32_t manager;                            /* whom to ask: index into these */
+    uint32_t home;                               /* whom to ask first: itself, if it is one */
     uint32_t others[OTHERS_MAX], n_others;       /* peer indexes of all that are known */
     uint64_t n_questions;
     struct known *known; /* own; [0]: `cluster`, then the buckets of the config */

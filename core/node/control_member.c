@@ -368,6 +368,9 @@ poll_answered(struct yk_control *control, struct known *known, const struct yk_a
     } else {
         known->n_failed = 0;
         if (answer->revision == 0) {
+            if (known == control->known) { /* every manager is to hear of this start */
+                control->manager = (control->manager + 1) % control->n_managers;
+            }
             complain(control, known, YK_LOG_NOTICE,
                      "there is none yet: this node waits for 'yakumo cluster create'");
         } else if (is_fresh && !known->is_fresh && is_registered(control, known)) {

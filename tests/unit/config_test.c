@@ -60,6 +60,9 @@ find_plugin(void *arg, enum yk_plugin_kind kind, const char *name, char *error)
 
 /* What a good file needs beside the lines under test. */
 #define GOOD "[bucket default]\ndurability = memory\n"
+#define TWO_NODES                                                                                  \
+    "[node a]\nroles = manager, server\naddress = 127.0.0.1:1\n"                                   \
+    "[node b]\naddress = 127.0.0.1:2\n"
 
 struct source {
     const char *text; /* NULL: built in */
@@ -237,13 +240,25 @@ static const struct error_case error_cases[] = {
      "t.conf:2: name = My Cluster is not a name: use a-z, 0-9, _ and -"},
     {{"[cluster]\nname =\n"}, "t.conf:2: name: '' has 0 bytes: write 1 to 64 bytes"},
     {{"[cluster]\ncoordinator = quorum\n"},
-     "t.conf:2: coordinator = quorum is not in this version; set coordinator = local"},
+     "t.conf:2: coordinator = quorum takes 3 or 5 managers, so that more than half of them are "
+     "still there when one or two are not; this file has 1"},
     {{"[cluster]\ncoordinator = etcd\n"},
-     "t.conf:2: coordinator = etcd is not in this version; set coordinator = local"},
+     "t.conf:2: coordinator = etcd is not in this version; set coordinator = local or quorum"},
+    {{"[cluster]\ncoordinator = quorum\n" GOOD TWO_NODES, .node = "a"},
+     "t.conf:2: coordinator = quorum takes 3 or 5 managers, so that more than half of them are "
+     "still there when one or two are not; this file has 1"},
+    {{"[cluster]\nlease = 1s\ngrace = 1020ms\n" GOOD},
+     "t.conf:3: grace = 1020ms does not do: grace must be greater than lease by more than 2 %, "
+     "such as grace = 1300ms"},
+    {{"[cluster]\nlease = 2s\n" GOOD},
+     "t.conf:2: lease = 2s does not do: grace must be greater than lease by more than 2 %, such as "
+     "grace = 2600ms"},
     {{"[cluster]\ncoordinator = loca\n"},
      "t.conf:2: coordinator: unknown value 'loca'; did you mean 'local'?"},
     {{"[coordinator etcd]\nendpoints = http://127.0.0.1:2379\n" GOOD},
-     "t.conf:1: [coordinator etcd] is not in this version; remove it and set coordinator = local"},
+     "t.conf:1: [coordinator etcd] is not in this version; remove it and set coordinator = local "
+     "or "
+     "quorum"},
     {{"[coordinator zookeeper]\n" GOOD},
      "t.conf:1: unknown coordinator 'zookeeper'; known: local, quorum, etcd"},
     /* Node. */
@@ -311,14 +326,26 @@ static const struct error_case error_cases[] = {
      "t.conf:1: --node: unknown node 'alpa'; did you mean 'alpha'?"},
     {{GOOD, .node = "a"}, "t.conf:1: --node: unknown node 'a'; there is none to choose from"},
     {{NULL, .node = "a"}, "built-in config: --node needs a file: add -c FILE"},
-    {{GOOD "[node a]\nroles = manager\n[node b]\nroles = server, manager\n", .node = "a"},
-     "t.conf:6: roles = server, manager makes a second manager, and coordinator = local takes "
-     "exactly one: remove manager here or in the other node"},
-    {{GOOD "[node a]\n[node b]\nlanes = 0\n", .node = "a"},
-     "t.conf:5: lanes: '0' is out of range: write 1 to 256"},
+    {{GOOD "[node a]\nroles = manager\naddress = 127.0.0.1:1\n[node b]\nroles = server, manager\n"
+           "address = 127.0.0.1:2\n",
+      .node = "a"},
+     "t.conf:1: coordinator = local takes exactly one manager, and 2 of the 2 nodes are: give the "
+     "role manager to one, or to 3 or 5 and leave out coordinator"},
+    {{GOOD "[node a]\naddress = 127.0.0.1:1\n[node b]\naddress = 127.0.0.1:2\n", .node = "a"},
+     "t.conf:1: coordinator = local takes exactly one manager, and 0 of the 2 nodes are: give the "
+     "role manager to one, or to 3 or 5 and leave out coordinator"},
+    {{GOOD "[node a]\naddress = 127.0.0.1:1\n[node b]\nlanes = 0\n", .node = "a"},
+     "t.conf:6: lanes: '0' is out of range: write 1 to 256"},
+    {{GOOD "[node a]\n[node b]\n", .node = "a"},
+     "t.conf:3: [node a] has no address, and the file has 2 nodes: give each an address of its "
+     "own"},
+    {{GOOD "[node b]\naddress = 127.0.0.1:1\n[node a]\naddress = 127.0.0.1:1\n", .node = "a"},
+     "t.conf:5: [node a] and [node b] have the same address 127.0.0.1:1: give each node an address "
+     "of its own"},
     /* Bucket. */
     {{GOOD "copies = 3\n"},
-     "t.conf:3: copies = 3 needs a cluster, which this version does not have yet; set copies = 1"},
+     "t.conf:3: copies = 3 is more than the servers of this cluster: set copies = 1, or add nodes "
+     "with the role server"},
     {{GOOD "copies = 0\n"}, "t.conf:3: copies: '0' is out of range: write 1 to 7"},
     {{GOOD "copies = 8\n"}, "t.conf:3: copies: '8' is out of range: write 1 to 7"},
     {{GOOD "min_copies = 2\n"},
@@ -424,7 +451,8 @@ static const struct error_case error_cases[] = {
      "t.conf:4: a node overrides bucket, frontend, backend and filter only: write this key in its "
      "own section"},
     {{GOOD "[node a]\nbucket.default.copies = 3\n"},
-     "t.conf:4: copies = 3 needs a cluster, which this version does not have yet; set copies = 1"},
+     "t.conf:4: copies = 3 is more than the servers of this cluster: set copies = 1, or add nodes "
+     "with the role server"},
     {{GOOD "[node a]\nbackend.rocks.x = 1\n"},
      "t.conf:4: unknown plugin 'rocks'; known: memory, broken"},
     {{GOOD "[node a]\nfilter.delay.get = x\n"},
@@ -452,8 +480,9 @@ static const struct error_case error_cases[] = {
     {{GOOD, .override = "nod.workers=2"},
      "-o nod.workers=2: unknown section 'nod'; did you mean 'node'?"},
     {{GOOD, .override = "bucket.default.copies=2"},
-     "-o bucket.default.copies=2: copies = 2 needs a cluster, which this version does not have "
-     "yet; set copies = 1"},
+     "-o bucket.default.copies=2: copies = 2 is more than the servers of this cluster: set copies "
+     "= "
+     "1, or add nodes with the role server"},
     {{GOOD, .override = "bucket.default=2"},
      "-o bucket.default=2: 'bucket.default' is not the way to a key: write bucket.NAME.KEY"},
     {{GOOD, .override = "bucket.x.copies=1"},
@@ -475,7 +504,7 @@ static const struct error_case error_cases[] = {
      "-o coordinator.local.x=1: unknown key 'x' in [coordinator local]; it has none: remove it"},
     {{GOOD, .override = "coordinator.etcd.endpoints=1"},
      "-o coordinator.etcd.endpoints=1: [coordinator etcd] is not in this version; remove it and "
-     "set coordinator = local"},
+     "set coordinator = local or quorum"},
     {{GOOD, .override = "backend.memory.mode=fas"},
      "-o backend.memory.mode=fas: mode: unknown value 'fas'; did you mean 'fast'?"},
     {{GOOD, .override = "backend.memroy.mode=fast"},
@@ -719,6 +748,8 @@ full_text_good(void)
 static const char full_dump[] = "[cluster]\n"
                                 "name = demo\n"
                                 "coordinator = local\n"
+                                "lease = 1s\n"
+                                "grace = 1300ms\n"
                                 "\n"
                                 "[node a]\n"
                                 "roles = server, gateway\n"
@@ -860,15 +891,75 @@ dump_has(struct source source, const char *line)
     yk_config_free(config);
 }
 
+static const char cluster_text[] = "[cluster]\n"
+                                   "lease = 500ms\n"
+                                   "grace = 700ms\n"
+                                   "[bucket default]\n"
+                                   "durability = os\n"
+                                   "[bucket one]\n"
+                                   "copies = 1\n"
+                                   "durability = memory\n"
+                                   "[node c]\n"
+                                   "roles = manager\n"
+                                   "address = 127.0.0.1:3\n"
+                                   "zone = rack3\n"
+                                   "[node a]\n"
+                                   "roles = manager, server, gateway\n"
+                                   "address = 127.0.0.1:1\n"
+                                   "weight = 2\n"
+                                   "[node b]\n"
+                                   "roles = manager, server\n"
+                                   "address = 10.0.0.2:2\n"
+                                   "allow_remote = yes\n"
+                                   "data = /b\n";
+
+/* Several nodes: the table of all, what follows from how many there are, and the dump of one. */
+static void
+test_cluster(void)
+{
+    char error[YK_ERROR_SIZE] = "";
+    struct yk_config *config = NULL, *again = NULL;
+    const struct source source = {cluster_text, .node = "b"};
+    g_assert_cmpint(parse(&source, &config, error), ==, YK_OK);
+    g_assert_cmpstr(error, ==, "");
+    g_assert_cmpstr(config->coordinator, ==, "quorum");
+    g_assert_cmpuint(config->lease_us, ==, 500000);
+    g_assert_cmpuint(config->grace_us, ==, 700000);
+    g_assert_cmpuint(config->n_nodes, ==, 3);
+    g_assert_cmpuint(config->n_managers, ==, 3);
+    g_assert_cmpuint(config->n_servers, ==, 2);
+    g_assert_cmpstr(config->node.name, ==, "b");
+    g_assert_cmpstr(config->nodes[0].name, ==, "a");
+    g_assert_cmpuint(config->nodes[0].weight, ==, 2);
+    g_assert_cmpstr(config->nodes[1].data, ==, "/b");
+    g_assert_cmpstr(config->nodes[2].zone, ==, "rack3");
+    g_assert_cmpuint(config->nodes[2].roles, ==, YK_ROLE_MANAGER);
+    g_assert_cmpuint(config->buckets[0].copies, ==, 2);
+    g_assert_cmpuint(config->buckets[0].min_copies, ==, 2);
+    g_assert_cmpuint(config->buckets[1].copies, ==, 1);
+    g_autofree char *dump = yk_config_dump(config);
+    const struct source dumped = {dump, .node = "b"};
+    g_assert_cmpint(parse(&dumped, &again, error), ==, YK_OK);
+    g_autofree char *second_dump = yk_config_dump(again);
+    g_assert_cmpstr(dump, ==, second_dump);
+    g_assert_cmpint(yk_config_check_reload(config, again, error), ==, YK_OK);
+    yk_config_free(config);
+    yk_config_free(again);
+}
+
 /* Section, then node, then command line; later ones win. */
 static void
 test_layers(void)
 {
     static const char text[] = GOOD "memory_max = 1M\n"
                                     "[node a]\n"
+                                    "address = 127.0.0.1:1\n"
+                                    "roles = manager\n"
                                     "bucket.default.memory_max = 2M\n"
                                     "[node b]\n"
+                                    "address = 127.0.0.1:2\n"
                                     "[node c]\n"
+                                    "address = 127.0.0.1:3\n"
                                     "backend.memory.mode = slow\n";
     static const struct {
         struct source source;
@@ -1107,6 +1198,7 @@ main(int argc, char **argv)
     g_test_add_func("/config/built-in", test_built_in);
     g_test_add_func("/config/full", test_full);
     g_test_add_func("/config/dump", test_dump);
+    g_test_add_func("/config/cluster", test_cluster);
     g_test_add_func("/config/layers", test_layers);
     g_test_add_func("/config/reload", test_reload);
     g_test_add_func("/config/addresses", test_addresses);

@@ -125,8 +125,11 @@ test_register(void)
     late.replaces = 0;
     ASSERT_REFUSED(OLD_NONCE, yk_manager_judge(&bucket, &late));
     g_assert_cmpuint(bucket.nodes[0].nonce, ==, 9);
+    g_assert_cmpuint(bucket.nodes[0].n_workers, ==, 0);
     late.nonce = 9; /* the same once more */
+    late.n_workers = YK_WORKERS_MAX;
     g_assert_cmpint(yk_manager_judge(&bucket, &late), ==, YK_REFUSAL_NONE);
+    g_assert_cmpuint(bucket.nodes[0].n_workers, ==, YK_WORKERS_MAX);
     while (bucket.n_nodes < YK_NODES_MAX) {
         g_autofree char *id = g_strdup_printf("%08x-0000-4000-8000-000000000000", bucket.n_nodes);
         g_assert_cmpint(propose_register(&bucket, id, 1, newer), ==, YK_REFUSAL_NONE);

@@ -51,7 +51,8 @@ fill_bucket(struct yk_bucket_register *bucket)
     struct yk_bucket_description description = description_of(4, 2);
     g_assert_cmpint(yk_bucket_register_init(bucket, &description, error), ==, YK_OK);
     bucket->n_nodes = 2;
-    bucket->nodes[0] = (struct yk_register_node){.nonce = 7, .n_lanes = 2, .incarnations = {5, 6}};
+    bucket->nodes[0] =
+        (struct yk_register_node){.nonce = 7, .n_workers = 2, .n_lanes = 2, .incarnations = {5, 6}};
     bucket->nodes[1] =
         (struct yk_register_node){.nonce = UINT64_MAX, .n_lanes = 1, .incarnations = {9}};
     strcpy(bucket->nodes[0].id, id_a);
