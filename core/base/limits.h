@@ -44,6 +44,16 @@
 #define YK_CONTROL_TASKS_MAX    1024 /* questions that wait at a manager, for one register */
 #define YK_REGISTER_NAME_SIZE   80   /* bytes of a register's name, with its NUL */
 
+/* Ops of clients for a slot whose primary is another node. */
+#define YK_FORWARD_OPS_MAX     8192          /* that wait for an answer of one thread of a node */
+#define YK_FORWARD_BYTES_MAX   (32 * YK_MIB) /* of their keys and values, beyond one */
+#define YK_FORWARD_ANSWERS_MAX (32 * YK_MIB) /* of values that they may be answered, likewise */
+#define YK_FORWARD_WAITING_MAX 65536 /* of one worker, those that wait for a primary included */
+#define YK_FORWARD_LINKS_MAX   4096  /* threads of other nodes that a worker deals with */
+#define YK_FORWARD_FRAME_SOFT  (1 * YK_MIB)  /* from here on a frame goes at once */
+#define YK_REMOTE_OPS_MAX      32768         /* of other nodes, under way in one worker */
+#define YK_REMOTE_BYTES_MAX    (64 * YK_MIB) /* of their keys and values, beyond one */
+
 /* Registers: what a cluster agrees on. */
 #define YK_REGISTER_SIZE_MAX (512 * YK_KIB)
 #define YK_NODES_MAX         128 /* of a cluster; an index takes one byte */

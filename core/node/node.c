@@ -83,8 +83,9 @@ make_bucket(struct yk_node *node, const struct yk_node_setup *config, uint32_t i
         return result;
     }
     uint32_t lane_jobs = yk_lane_jobs_max(&info);
-    bucket->keeps_answers = lane_jobs > 0;
-    bucket->is_direct = !config->is_clustered && yk_lane_may_be_direct(&info);
+    bucket->is_clustered = config->is_clustered;
+    bucket->keeps_answers = lane_jobs > 0 || bucket->is_clustered;
+    bucket->is_direct = !bucket->is_clustered && yk_lane_may_be_direct(&info);
     node->jobs_max += lane_jobs * bucket->ring.n_lanes;
     warn_of_losses(config, from, &info);
     bucket->pins_ops = bucket->keeps_answers || (info.caps & YK_BACKEND_SEGMENTS) == 0;

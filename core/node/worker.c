@@ -7,6 +7,7 @@
 
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
+#include "core/node/forward.h"
 #include "core/node/peering.h"
 #include "core/wire/unpack.h"
 
@@ -46,6 +47,7 @@ struct yk_worker {
     struct yk_op_queue whole;     /* ops that ask the whole worker */
     struct yk_op_queue *outgoing; /* one for each worker */
     struct yk_op_queue incoming;  /* mail of this turn */
+    struct yk_op_queue missing;   /* ops for lanes that this node has not */
     uint64_t swept_ms;
     bool is_draining;
     struct writer writers[2]; /* os, disk */
@@ -53,6 +55,7 @@ struct yk_worker {
     uint32_t n_free_bundles, n_bundles_out;
     uint64_t n_frames_dropped;
     struct yk_peering membership;
+    struct yk_forward *forward;        /* NULL: no bucket is clustered */
     const char *names[YK_BUCKETS_MAX]; /* of the buckets */
     struct yk_effect *effects;
     uint32_t n_effects, effects_room;
@@ -92,8 +95,9 @@ mark_dirty(struct yk_worker *worker, struct yk_lane *lane)
 
 /* Sinks */
 
+/* Executes it on this node. */
 static void
-router_execute(void *arg, struct yk_op *op)
+execute_here(void *arg, struct yk_op *op)
 {
     struct yk_worker *worker = arg;
     if (op->executor != worker->config.worker) {
@@ -104,8 +108,29 @@ router_execute(void *arg, struct yk_op *op)
         yk_op_queue_push(&worker->direct, op);
     } else {
         struct yk_lane *lane = *lane_at(worker, op->bucket_index, op->lane);
+        if (lane == NULL) {
+            yk_op_queue_push(&worker->missing, op);
+            return;
+        }
         yk_lane_submit(lane, op);
         mark_dirty(worker, lane);
+    }
+}
+
+static bool
+is_of_cluster(const struct yk_worker *worker, const struct yk_op *op)
+{
+    return worker->config.buckets[op->bucket_index]->is_clustered && yk_op_has_key(op);
+}
+
+static void
+router_execute(void *arg, struct yk_op *op)
+{
+    struct yk_worker *worker = arg;
+    if (op->lane == YK_OP_OTHER_NODES) {
+        yk_forward_flush(worker->forward, op);
+    } else if (!is_of_cluster(worker, op) || !yk_forward_submit(worker->forward, op)) {
+        execute_here(worker, op);
     }
 }
 
@@ -171,7 +196,12 @@ lane_done(void *arg, struct yk_op *op, const struct yk_reply *reply)
 {
     struct yk_worker *worker = arg;
     if (op->origin == worker->config.worker) {
-        return yk_router_ended(worker->router, op, reply);
+        return (is_of_cluster(worker, op) && yk_forward_ended(worker->forward, op, reply)) ||
+               yk_router_ended(worker->router, op, reply);
+    }
+    if (op->origin == YK_ORIGIN_REMOTE) {
+        yk_forward_answer(worker->forward, op, reply);
+        return true;
     }
     keep_reply(op, reply);
     yk_op_queue_push(&worker->outgoing[op->origin], op);
@@ -394,7 +424,7 @@ clustered_lane(void *arg, uint32_t bucket_index, uint32_t index)
 {
     struct yk_worker *worker = arg;
     struct yk_lane *lane = *lane_at(worker, bucket_index, index);
-    return yk_lane_is_clustered(lane) ? lane : NULL;
+    return lane != NULL && yk_lane_is_clustered(lane) ? lane : NULL;
 }
 
 static void
@@ -415,6 +445,12 @@ ask_managers(void *arg, struct yk_wishes *wishes)
     add_effect(arg, (struct yk_effect){.kind = YK_EFFECT_WISH, .wishes = wishes});
 }
 
+static bool
+is_method(struct yk_slice method, const char *name)
+{
+    return yk_slice_equal(method, yk_slice_of_text(name));
+}
+
 static void
 worker_frame(struct yk_worker *worker, uint32_t peer, uint32_t from, struct yk_slice bytes)
 {
@@ -423,11 +459,14 @@ worker_frame(struct yk_worker *worker, uint32_t peer, uint32_t from, struct yk_s
     (void)yk_unpack_array(&unpack);
     uint64_t type = yk_unpack_uint(&unpack, UINT32_MAX);
     struct yk_slice method = yk_unpack_text(&unpack, YK_NAME_SIZE_MAX);
-    (void)from;
-    bool is_copies = yk_slice_equal(method, yk_slice_of_text("copy"));
+    bool is_copies = is_method(method, "copy");
     if (type == 2 && worker->membership.view != NULL &&
-        (is_copies || yk_slice_equal(method, yk_slice_of_text("replicate")))) {
+        (is_copies || is_method(method, "replicate"))) {
         yk_peering_hear(&worker->membership, peer, is_copies, &unpack);
+    } else if (type == 2 && worker->forward != NULL && is_method(method, "ops")) {
+        yk_forward_hear_ops(worker->forward, peer, from, &unpack);
+    } else if (type == 2 && worker->forward != NULL && is_method(method, "answers")) {
+        yk_forward_hear_answers(worker->forward, peer, from, &unpack);
     } else {
         worker->n_frames_dropped++;
     }
@@ -438,6 +477,42 @@ lane_copy(void *arg, struct yk_lane *lane, uint32_t node, const struct yk_copy *
 {
     struct yk_worker *worker = arg;
     yk_peering_copy(&worker->membership, yk_lane_bucket(lane), node, message);
+}
+
+static void
+forward_ended(void *arg, struct yk_op *op, const struct yk_reply *reply)
+{
+    struct yk_worker *worker = arg;
+    bool is_taken = yk_router_ended(worker->router, op, reply);
+    YK_ASSERT(is_taken);
+}
+
+/* A node that ends takes no new ops of others: they will find the next primary. */
+static bool
+owns_lane(void *arg, uint32_t bucket, uint32_t index)
+{
+    const struct yk_worker *worker = arg;
+    return !worker->is_draining &&
+           yk_ring_worker(&worker->config.buckets[bucket]->ring, index) == worker->config.worker &&
+           clustered_lane(arg, bucket, index) != NULL;
+}
+
+/* Only where there can be other nodes: it asks the world for a number. */
+static enum yk_err
+make_forward(struct yk_worker *worker)
+{
+    const struct yk_worker_config *config = &worker->config;
+    struct yk_forward_config forward = {
+        .world = config->world,
+        .buckets = config->buckets,
+        .n_buckets = config->n_buckets,
+        .worker = config->worker,
+        .sink = {worker, execute_here, forward_ended, owns_lane, send_frame}};
+    bool is_needed = false;
+    for (uint32_t i = 0; i < config->n_buckets; i++) {
+        is_needed = is_needed || config->buckets[i]->is_clustered;
+    }
+    return is_needed ? yk_forward_new(&forward, &worker->forward) : YK_OK;
 }
 
 static void
@@ -465,7 +540,8 @@ came_back(struct yk_worker *worker, struct yk_op *op)
 {
     struct yk_buffer *buffer = op->reply.value_buffer;
     struct yk_reply reply = op->reply;
-    bool is_taken = yk_router_ended(worker->router, op, &reply);
+    bool is_taken = (is_of_cluster(worker, op) && yk_forward_ended(worker->forward, op, &reply)) ||
+                    yk_router_ended(worker->router, op, &reply);
     YK_ASSERT(is_taken);
     yk_buffer_unref(buffer);
 }
@@ -478,7 +554,7 @@ open_mail(struct yk_worker *worker)
         if (op->origin == worker->config.worker) {
             came_back(worker, op);
         } else {
-            router_execute(worker, op);
+            execute_here(worker, op);
         }
     }
 }
@@ -495,6 +571,21 @@ answer_whole(struct yk_worker *worker)
         } else {
             yk_op_queue_push(&worker->outgoing[op->origin], op);
         }
+    }
+}
+
+/* A node without lanes is only a gateway: it has nothing. */
+static void
+answer_missing(struct yk_worker *worker)
+{
+    struct yk_op *op;
+    while ((op = yk_op_queue_pop(&worker->missing)) != NULL) {
+        struct yk_reply reply = {.struct_size = sizeof(reply),
+                                 .result = yk_op_has_key(op) ? YK_ESTALE : YK_OK};
+        if (op->request.op == YK_OP_SCAN) {
+            op->scan->is_end = true;
+        }
+        (void)lane_done(worker, op, &reply);
     }
 }
 
@@ -524,14 +615,15 @@ run_near(struct yk_worker *worker)
 static bool
 run_lanes(struct yk_worker *worker)
 {
-    bool has_run =
-        worker->n_dirty > 0 || worker->direct.first != NULL || worker->whole.first != NULL;
+    bool has_run = worker->n_dirty > 0 || worker->direct.first != NULL ||
+                   worker->whole.first != NULL || worker->missing.first != NULL;
     while (worker->direct.first != NULL) {
         run_near(worker);
     }
     while (worker->n_dirty > 0) {
         yk_lane_run(worker->dirty[--worker->n_dirty], worker->now_ms);
     }
+    answer_missing(worker);
     answer_whole(worker);
     return has_run;
 }
@@ -558,6 +650,9 @@ turn(struct yk_worker *worker, uint64_t now_ms)
     worker->now_ms = now_ms;
     open_mail(worker);
     yk_peering_tick(&worker->membership);
+    if (worker->forward != NULL) {
+        yk_forward_tick(worker->forward);
+    }
     yk_router_timers(worker->router, now_ms);
     bool has_more = true;
     while (has_more) {
@@ -566,6 +661,9 @@ turn(struct yk_worker *worker, uint64_t now_ms)
     }
     sweep(worker);
     yk_peering_speak(&worker->membership);
+    if (worker->forward != NULL) {
+        yk_forward_speak(worker->forward);
+    }
     send_bundles(worker);
     yk_router_end_turn(worker->router);
 }
@@ -634,9 +732,16 @@ yk_worker_step(struct yk_worker *worker, const struct yk_event *event)
         worker_frame(worker, event->frame.peer, event->frame.worker, event->frame.bytes);
         break;
     case YK_EVENT_PEER:
+        if (worker->forward != NULL) {
+            yk_forward_peer(worker->forward, event->peer.peer, event->peer.worker,
+                            event->peer.is_up);
+        }
         break;
     case YK_EVENT_VIEW:
         yk_peering_view(&worker->membership, event->view);
+        if (worker->forward != NULL) {
+            yk_forward_view(worker->forward, event->view);
+        }
         break;
     case YK_EVENT_REFUSED:
         yk_peering_refused(&worker->membership, event->refused);
@@ -667,17 +772,21 @@ yk_worker_take_effects(struct yk_worker *worker, uint32_t *ret_n)
     return effects;
 }
 
+/* The earlier of the two; 0: never. */
+static uint64_t
+earlier(uint64_t next_ms, uint64_t other_ms)
+{
+    return next_ms == 0 || other_ms < next_ms ? other_ms : next_ms;
+}
+
 uint64_t
 yk_worker_next_turn(const struct yk_worker *worker)
 {
-    uint64_t timer_ms = yk_router_next_timer(worker->router);
-    uint64_t next_ms = timer_ms;
+    uint64_t next_ms = yk_router_next_timer(worker->router);
     for (uint32_t i = 0; i < worker->config.n_buckets; i++) {
         for (uint32_t k = 0; k < worker->buckets[i].n_lanes; k++) {
-            uint64_t sweep_ms = worker->swept_ms + SWEEP_INTERVAL_MS;
-            if (yk_lane_has_to_sweep(worker->buckets[i].lanes[k]) &&
-                (next_ms == 0 || sweep_ms < next_ms)) {
-                next_ms = sweep_ms;
+            if (yk_lane_has_to_sweep(worker->buckets[i].lanes[k])) {
+                next_ms = earlier(next_ms, worker->swept_ms + SWEEP_INTERVAL_MS);
             }
         }
     }
@@ -687,20 +796,22 @@ yk_worker_next_turn(const struct yk_worker *worker)
     bool has_to_tend =
         room != NULL && (needed_from == 0 ||
                          needed_from < __atomic_load_n(&room->checkpoint_below, __ATOMIC_ACQUIRE));
-    if (has_to_tend && (next_ms == 0 || worker->swept_ms + SWEEP_INTERVAL_MS < next_ms)) {
-        next_ms = worker->swept_ms + SWEEP_INTERVAL_MS;
+    if (has_to_tend) {
+        next_ms = earlier(next_ms, worker->swept_ms + SWEEP_INTERVAL_MS);
     }
-    if (worker->membership.view != NULL && (next_ms == 0 || worker->now_ms + TICK_MS < next_ms)) {
-        next_ms = worker->now_ms + TICK_MS;
+    if (worker->membership.view != NULL) {
+        next_ms = earlier(next_ms, worker->now_ms + TICK_MS);
     }
-    return next_ms;
+    int64_t due_us = worker->forward != NULL ? yk_forward_due_us(worker->forward) : -1;
+    return due_us >= 0 ? earlier(next_ms, worker->now_ms + (uint64_t)due_us / 1000 + 1) : next_ms;
 }
 
 bool
 yk_worker_wants_turn(const struct yk_worker *worker)
 {
     return worker->n_dirty > 0 || worker->direct.first != NULL || worker->n_effects > 0 ||
-           yk_router_wants_run(worker->router);
+           worker->missing.first != NULL || yk_router_wants_run(worker->router) ||
+           (worker->forward != NULL && yk_forward_wants_turn(worker->forward));
 }
 
 bool
@@ -720,7 +831,8 @@ yk_worker_is_idle(const struct yk_worker *worker)
         }
     }
     return yk_router_sessions(worker->router) == 0 && worker->incoming.first == NULL &&
-           worker->n_bundles_out == 0;
+           worker->n_bundles_out == 0 &&
+           (worker->forward == NULL || yk_forward_is_idle(worker->forward));
 }
 
 uint32_t
@@ -777,7 +889,7 @@ yk_worker_new(const struct yk_worker_config *config, struct yk_worker **ret_work
                                                .shut_down = router_shut_down,
                                                .facts = router_facts}};
     if (worker->buckets == NULL || worker->outgoing == NULL || make_lane_rooms(worker) != YK_OK ||
-        yk_router_new(&router, &worker->router) != YK_OK) {
+        yk_router_new(&router, &worker->router) != YK_OK || make_forward(worker) != YK_OK) {
         yk_worker_free(worker);
         return YK_ENOMEM;
     }
@@ -813,6 +925,7 @@ yk_worker_free(struct yk_worker *worker)
         worker->free_bundles = bundle->next;
         yk_bundle_free(bundle);
     }
+    yk_forward_free(worker->forward);
     yk_peering_done(&worker->membership);
     free(worker->buckets);
     free(worker->dirty);
@@ -874,5 +987,6 @@ yk_worker_index(const struct yk_worker *worker)
 uint64_t
 yk_worker_frames_dropped(const struct yk_worker *worker)
 {
-    return worker->n_frames_dropped;
+    return worker->n_frames_dropped +
+           (worker->forward != NULL ? yk_forward_dropped(worker->forward) : 0);
 }

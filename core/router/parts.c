@@ -70,12 +70,19 @@ static bool
 start_flush(struct call *call)
 {
     uint32_t n_lanes = call->bucket->ring.n_lanes;
-    if (!parts_new(call, n_lanes, false)) {
+    bool is_clustered = call->bucket->is_clustered;
+    if (!parts_new(call, n_lanes + is_clustered, false)) {
         return false;
     }
     for (uint32_t i = 0; i < n_lanes; i++) {
         to_lane(call, &call->parts->ops[i], i);
         execute(call, &call->parts->ops[i]);
+    }
+    if (is_clustered) {
+        struct yk_op *op = &call->parts->ops[n_lanes];
+        op->lane = YK_OP_OTHER_NODES;
+        op->executor = op->origin;
+        execute(call, op);
     }
     return true;
 }
@@ -129,6 +136,11 @@ parts_start(struct call *call)
     }
     switch (call->op.request.op) {
     case YK_OP_FLUSH:
+        if (call->bucket->is_clustered && call->op.request.expiry.kind == YK_EXPIRY_RELATIVE &&
+            call->op.request.expiry.ms > 0) {
+            call_fail(call, YK_EUNSUPPORTED, "a delayed flush is not supported in a cluster");
+            return false;
+        }
         is_started = start_flush(call);
         break;
     case YK_OP_STATS:

@@ -308,7 +308,8 @@ yk_router_ended(struct yk_router *router, struct yk_op *op, const struct yk_repl
     struct call *call = (struct call *)op;
     struct yk_session *session = call->session;
     bool is_get = yk_op_is_read(op);
-    if (is_get && op->is_kept && reply->result == YK_EBUSY && !session->is_closed) {
+    bool is_too_much = reply->result == YK_EBUSY && reply->number > 0;
+    if (is_get && op->is_kept && is_too_much && !session->is_closed) {
         session->value_guess = call->value_size = reply->number;
         start_again(call);
         return true;

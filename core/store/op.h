@@ -12,11 +12,14 @@
 
 struct yk_lane;
 struct yk_overlay_entry;
+struct yk_pending;
 
 /* Pinned bytes start with this much room, then the key: there an engine's key gets its prefix. */
 #define YK_PIN_ROOM        8u
 #define YK_OP_WHOLE_WORKER UINT16_MAX
-#define YK_LANE_RECORDS    UINT16_MAX /* the slot of the core's own records */
+#define YK_OP_OTHER_NODES  (UINT16_MAX - 1) /* as lane: a FLUSH for lanes of other nodes */
+#define YK_ORIGIN_REMOTE   UINT16_MAX       /* as origin: another node */
+#define YK_LANE_RECORDS    UINT16_MAX       /* the slot of the core's own records */
 
 enum yk_errand {
     YK_ERRAND_NONE = 0,
@@ -33,7 +36,7 @@ struct yk_op {
     uint16_t slot;
     uint16_t lane; /* of the request's bucket; YK_OP_WHOLE_WORKER: not for one lane */
     uint16_t bucket_index;
-    uint16_t origin;   /* worker that made it and gets it back */
+    uint16_t origin;   /* worker that made it and gets it back, or YK_ORIGIN_REMOTE */
     uint16_t executor; /* worker that is to execute it */
     bool is_kept;      /* the bytes of its answer must outlive the callback: they are copied */
     uint64_t kept_max; /* then: the value may have this many bytes; above, result EBUSY with number
@@ -41,6 +44,9 @@ struct yk_op {
 
     struct yk_buffer *room; /* of the origin, for an answer's value up to its size, or NULL */
     void *pinned;           /* YK_PIN_ROOM, key, value, note; free(). NULL: they point elsewhere */
+
+    /* The origin's: it is sent to another node, or tried again (core/node/forward.h); NULL. */
+    struct yk_pending *pending;
 
     /* The lane's. */
     struct yk_overlay_entry *entry;
