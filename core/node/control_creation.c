@@ -360,6 +360,10 @@ create(struct yk_control *control, bool is_now, char *text)
     struct reg *cluster = &control->regs[0];
     uint32_t state = CREATED;
     uint32_t n_there = list_missing(control, missing, sizeof(missing));
+    if (!cluster->is_known) { /* it is read every now and then */
+        snprintf(text, YK_ERROR_SIZE, "looking for the registers");
+        return UNDER_WAY;
+    }
     if (cluster->revision == 0 && (n_there == 0 || (missing[0] != '\0' && !is_now))) {
         snprintf(text, YK_ERROR_SIZE, "waiting for %s", missing);
         return UNDER_WAY;
