@@ -9,6 +9,7 @@
 #include "core/base/assert.h"
 #include "core/manager/describe.h"
 #include "core/node/control_inside.h"
+#include "core/ring/placement.h"
 
 enum { CREATED = 0, UNDER_WAY = 1, NO_MANAGER = 2 };
 
@@ -172,19 +173,6 @@ judge_cluster(struct yk_control *control, struct yk_cluster_register *cluster, s
 
 /* Buckets */
 
-/* The nodes of a new slot, the primary first; returns how many. For now one after another in the
- * order of the register. */
-static uint32_t
-place_slot(const struct yk_bucket_register *bucket, uint32_t slot, uint8_t *ret_nodes)
-{
-    uint32_t n =
-        bucket->description.copies < bucket->n_nodes ? bucket->description.copies : bucket->n_nodes;
-    for (uint32_t i = 0; i < n; i++) {
-        ret_nodes[i] = (uint8_t)((slot + i) % bucket->n_nodes);
-    }
-    return n;
-}
-
 static enum yk_refusal
 register_candidate(struct yk_bucket_register *bucket, const struct candidate *candidate,
                    uint32_t index)
@@ -198,19 +186,47 @@ register_candidate(struct yk_bucket_register *bucket, const struct candidate *ca
     return yk_manager_judge(bucket, &proposal);
 }
 
-static bool
-create_slots(struct yk_bucket_register *bucket)
+/* The servers of the file as the placement wants them, in the order of the register. */
+static void
+list_places(const struct yk_control *control, const struct yk_bucket_register *bucket,
+            struct yk_placement_node *places)
 {
-    for (uint32_t i = 0; i < bucket->description.slots; i++) {
-        struct yk_slot_proposal slot = {.slot = i, .epoch = 1};
-        struct yk_proposal proposal = {.kind = YK_PROPOSE_CREATE, .slots = &slot, .n_slots = 1};
-        slot.n_nodes = place_slot(bucket, i, slot.nodes);
-        if (yk_manager_judge(bucket, &proposal) != YK_REFUSAL_NONE ||
-            slot.refusal != YK_REFUSAL_NONE) {
-            return false;
+    const struct yk_config *config = control->setup.config;
+    for (uint32_t i = 0; i < config->n_nodes; i++) {
+        uint32_t index = yk_bucket_register_find(bucket, control->candidates[i].id);
+        if (index < bucket->n_nodes) {
+            places[index] = (struct yk_placement_node){.id = bucket->nodes[index].id,
+                                                       .zone = config->nodes[i].zone,
+                                                       .weight = config->nodes[i].weight};
         }
     }
-    return true;
+}
+
+/* Each slot where the placement wants it. */
+static bool
+create_slots(const struct yk_control *control, struct yk_bucket_register *bucket)
+{
+    const struct yk_bucket_description *description = &bucket->description;
+    struct yk_placement_node places[YK_NODES_MAX] = {{.id = NULL}};
+    uint32_t *assignment = calloc(description->slots, description->copies * sizeof(*assignment));
+    list_places(control, bucket, places);
+    bool is_good =
+        assignment != NULL &&
+        yk_placement_compute(places, bucket->n_nodes, description->slots, description->copies,
+                             (struct yk_placement_current){NULL, 0}, assignment) == YK_OK;
+    for (uint32_t i = 0; is_good && i < description->slots; i++) {
+        const uint32_t *nodes = &assignment[(size_t)i * description->copies];
+        struct yk_slot_proposal slot = {.slot = i, .epoch = 1};
+        struct yk_proposal proposal = {.kind = YK_PROPOSE_CREATE, .slots = &slot, .n_slots = 1};
+        while (slot.n_nodes < description->copies && nodes[slot.n_nodes] != YK_PLACEMENT_NONE) {
+            slot.nodes[slot.n_nodes] = (uint8_t)nodes[slot.n_nodes];
+            slot.n_nodes++;
+        }
+        is_good = yk_manager_judge(bucket, &proposal) == YK_REFUSAL_NONE &&
+                  slot.refusal == YK_REFUSAL_NONE;
+    }
+    free(assignment);
+    return is_good;
 }
 
 static void
@@ -228,7 +244,7 @@ make_bucket(struct yk_control *control, struct reg *reg)
                       YK_REFUSAL_NONE;
         }
     }
-    if (!is_good || reg->decoded.n_nodes == 0 || !create_slots(&reg->decoded)) {
+    if (!is_good || reg->decoded.n_nodes == 0 || !create_slots(control, &reg->decoded)) {
         yk_log(control->setup.world, YK_LOG_ERROR, "manager", "register %s cannot be made: %s",
                reg->name, error);
         yk_bucket_register_done(&reg->decoded);
@@ -344,6 +360,10 @@ create(struct yk_control *control, bool is_now, char *text)
     struct reg *cluster = &control->regs[0];
     uint32_t state = CREATED;
     uint32_t n_there = list_missing(control, missing, sizeof(missing));
+    if (!cluster->is_known) { /* it is read every now and then */
+        snprintf(text, YK_ERROR_SIZE, "looking for the registers");
+        return UNDER_WAY;
+    }
     if (cluster->revision == 0 && (n_there == 0 || (missing[0] != '\0' && !is_now))) {
         snprintf(text, YK_ERROR_SIZE, "waiting for %s", missing);
         return UNDER_WAY;

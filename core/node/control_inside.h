@@ -38,6 +38,7 @@ struct question {
     int64_t until_us;
     uint32_t peer; /* who was asked */
     bool is_fresh;
+    bool is_blind; /* it named no start before, which was not known then */
 };
 
 /* A register as this node knows it. */

@@ -354,11 +354,10 @@ give_refusals(struct yk_control *control, const struct known *known, const struc
 }
 
 static void
-poll_answered(struct yk_control *control, struct known *known, const struct yk_answer *answer,
-              bool is_fresh, bool was_blind)
+poll_answered(struct yk_control *control, struct known *known, const struct yk_answer *answer)
 {
     int64_t wait_us = CONTROL_MS(POLL_MS);
-    if (answer->result == YK_ANSWER_REFUSED && was_blind && known->revision > 0) {
+    if (answer->result == YK_ANSWER_REFUSED && known->poll.is_blind && known->revision > 0) {
         wait_us = 0; /* it did not name the start before, which is known only now */
     } else if (answer->result == YK_ANSWER_REFUSED) {
         char line[2 * YK_ERROR_SIZE];
@@ -373,7 +372,7 @@ poll_answered(struct yk_control *control, struct known *known, const struct yk_a
             }
             complain(control, known, YK_LOG_NOTICE,
                      "there is none yet: this node waits for 'yakumo cluster create'");
-        } else if (is_fresh && !known->is_fresh && is_registered(control, known)) {
+        } else if (known->poll.is_fresh && !known->is_fresh && is_registered(control, known)) {
             known->is_fresh = true;
             known->complained_us = 0;
             control->is_view_dirty = true;
@@ -399,7 +398,6 @@ member_answered(struct yk_control *control, const struct yk_answer *answer)
         return;
     }
     struct yk_changed changed = {.revision = answer->revision, .bytes = answer->bytes};
-    uint64_t before = known->revision;
     take(control, known, &changed);
     if (is_wish) {
         known->wish.number = 0;
@@ -408,7 +406,7 @@ member_answered(struct yk_control *control, const struct yk_answer *answer)
     give_refusals(control, known, answer);
     if (is_poll) {
         known->poll.number = 0;
-        poll_answered(control, known, answer, known->poll.is_fresh, before == 0);
+        poll_answered(control, known, answer);
     }
 }
 

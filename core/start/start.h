@@ -18,8 +18,8 @@
 struct yk_start_options {
     const char *file;
     const char *node;
-    bool takes_any; /* see yk_config_source */
     const char *const *overrides;
+    bool takes_any; /* see yk_config_source */
 };
 
 enum yk_err yk_start_read_config(const struct yk_start_options *options, struct yk_plugins *plugins,

@@ -1,118 +1,205 @@
 #!/usr/bin/env python3
-"""Three nodes on this machine, each record on all of them: any node answers any client, one that is killed is
-replaced and comes back, and what was acknowledged outlives the end of all.
+"""A cluster of real nodes: it is made, seen, and goes on when nodes die and come back.
 
 Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/scenario/cluster.py [CASE ...]
 """
+import json
 import os
-import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import yakumo
-from yakumo import Client, equal, eventually, free_port, matches, temporary, write_file
+from yakumo import BUILDDIR, SLOW, Node, equal, environment, eventually, free_port, matches, need_plugin, temporary
 
-NAMES = "abc"
-N = 200
+YAKUMO = os.path.join(BUILDDIR, "yakumo")
+SLOTS = 64
 
 
 class Cluster:
-    """Nodes a, b and c, started by `yakumo up`."""
+    """A file of three nodes, each in a folder of its own."""
 
-    def __init__(self):
-        self.ports = {name: free_port() for name in NAMES}
-        folder = temporary("cluster")
-        text = "[cluster]\nname = test\ncoordinator = local\n[bucket default]\nbackend = memory\ndurability = os\n" \
-               "copies = 3\n[frontend memcached]\nlisten = 127.0.0.1:0\n"
-        for name in NAMES:
-            roles = "manager, server, gateway" if name == "a" else "server, gateway"
-            text += f"[node {name}]\nroles = {roles}\naddress = 127.0.0.1:{free_port()}\ndata = {folder}/{name}\n" \
-                    f"workers = 2\nfrontend.memcached.listen = 127.0.0.1:{self.ports[name]}\n"
-        self.folder = folder
-        self.file = write_file("cluster.conf", text)
-        self.up()
+    def __init__(self, coordinator="local"):
+        managers = "abc" if coordinator == "quorum" else "a"
+        need_plugin(coordinator)
+        self.folder = temporary("cluster")
+        self.ports = {name: free_port("127.0.0.1") for name in "abc"}
+        self.clients = {name: free_port("127.0.0.1") for name in "abc"}
+        os.mkdir(self.folder)
+        nodes = "".join(f"""
+[node {name}]
+roles = {"manager, " if name in managers else ""}server, gateway
+address = 127.0.0.1:{self.ports[name]}
+data = {self.folder}/{name}
+workers = 2
+frontend.memcached.listen = 127.0.0.1:{self.clients[name]}
+""" for name in "abc")
+        self.path = os.path.join(self.folder, "cluster.conf")
+        with open(self.path, "w", encoding="utf-8") as file:
+            file.write(f"[cluster]\ncoordinator = {coordinator}\n[bucket default]\nbackend = memory\ndurability = os\n"
+                       f"slots = {SLOTS}\n[frontend memcached]\nlisten = 127.0.0.1:1\n{nodes}")
+        self.nodes = {}
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.tool("down")
-
-    def tool(self, verb):
-        done = subprocess.run([os.path.join(yakumo.BUILDDIR, "yakumo"), verb, self.file], env=yakumo.environment(),
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 * yakumo.SLOW)
-        equal((done.returncode, done.stderr), (0, ""), f"yakumo {verb}")
-        return done.stdout
-
-    def up(self):
-        matches(self.tool("up"), "the cluster serves: every slot has a primary")
+    def start(self, name):
+        """Starts a node and does not wait."""
+        node = Node(data=os.path.join(self.folder, name), start=False, name=name)
+        node.config_file = self.path
+        node.options = []
+        node.spawn()
+        self.nodes[name] = node
+        return node
 
     def kill(self, name):
-        for process in os.listdir("/proc"):
-            try:
-                with open(f"/proc/{process}/cmdline", "rb") as file:
-                    words = file.read().decode(errors="replace").split("\0")
-            except OSError:
-                continue
-            if self.file in words and name in words:
-                os.kill(int(process), signal.SIGKILL)
+        node = self.nodes.pop(name)
+        node.kill()
 
-    def client(self, name):
-        return Client(("127.0.0.1", self.ports[name]))
+    def tool(self, *arguments):
+        return subprocess.run([YAKUMO, *arguments], env=environment(), stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, timeout=60 * SLOW, check=False)
 
-    def are_whole(self):
-        return "with fewer 0, with fewer than 2 0, without primary 0" in self.tool("status")
+    def status(self):
+        done = self.tool("status", "--json", self.path)
+        return json.loads(done.stdout) if done.returncode == 0 else None
 
+    def slots(self):
+        """(with all copies, without primary, up), or None."""
+        status = self.status()
+        if status is None or not status["ready"]:
+            return None
+        bucket = status["buckets"][0]
+        return bucket["full"], bucket["without_primary"], [node["name"] for node in status["nodes"] if node["up"]]
 
-def store_all(client, value):
-    for i in range(N):
-        equal(client.set(b"key%d" % i, b"%s%d" % (value, i)), b"STORED", f"set key{i}")
+    def wait(self, expected):
+        """Until status says so."""
+        def look():
+            seen.append(self.slots())
+            return seen[-1] == expected
+        seen = []
+        try:
+            eventually(look, 20 * SLOW)
+        except AssertionError:
+            raise AssertionError(f"expected {expected}, got {seen[-1]}") from None
 
-
-def have_all(client, value):
-    for i in range(N):
-        found = client.get(b"key%d" % i)
-        if found is not None and found.startswith(b"SERVER_ERROR"):
-            return False
-        equal(found, b"%s%d" % (value, i), f"key{i}")
-    return True
-
-
-def any_node_answers():
-    with Cluster() as cluster:
-        with cluster.client("a") as a, cluster.client("b") as b, cluster.client("c") as c:
-            store_all(a, b"one")
-            assert have_all(b, b"one") and have_all(c, b"one")
-            store_all(c, b"two")
-            assert have_all(a, b"two")
-
-
-def one_is_killed_and_comes_back():
-    with Cluster() as cluster:
-        with cluster.client("a") as a:
-            store_all(a, b"before")
-            cluster.kill("c")
-            begun = time.monotonic()
-            eventually(lambda: have_all(a, b"before"), None, "everything is served")
-            print(f"# served again after {time.monotonic() - begun:.2f} s")
-            store_all(a, b"after")
-            cluster.up()
-            eventually(cluster.are_whole, None, "three copies again")
-            cluster.kill("b")
-            eventually(lambda: have_all(a, b"after"), None, "everything is served")
+    def form(self):
+        for name in "abc":
+            self.start(name)
+        for node in self.nodes.values():
+            node.wait_log(r"listening for=nodes")
+        done = self.tool("cluster", "create", self.path)
+        equal(done.returncode, 0, f"exit status of cluster create ({done.stderr!r})")
+        self.wait((SLOTS, 0, ["a", "b", "c"]))
+        for node in self.nodes.values():
+            node.wait_log(r"main: ready ")
 
 
-def all_are_killed():
-    with Cluster() as cluster:
-        with cluster.client("b") as b:
-            store_all(b, b"kept")
-        for name in NAMES:
-            cluster.kill(name)
-        cluster.up()
-        with cluster.client("c") as c:
-            eventually(lambda: have_all(c, b"kept"), None, "everything is served")
+def formed(coordinator):
+    """A cluster of nodes that serve. Another process may take a port meanwhile."""
+    for _ in range(Node.STARTS_MAX):
+        cluster = Cluster(coordinator)
+        try:
+            cluster.form()
+            return cluster
+        except AssertionError:
+            if not any("Address already in use" in node.log() for node in cluster.nodes.values()):
+                raise
+            for name in list(cluster.nodes):
+                cluster.kill(name)
+    raise AssertionError("no free ports")
 
 
-yakumo.run(any_node_answers, one_is_killed_and_comes_back, all_are_killed)
+def three_nodes(coordinator):
+    cluster = formed(coordinator)
+    done = cluster.tool("status", cluster.path)
+    matches(done.stdout, r"node b +up +attached")
+    matches(done.stdout, rf"slots {SLOTS}, copies 3: with all {SLOTS}, .* without primary 0")
+    before = cluster.status()["id"]
+    cluster.kill("b")
+    eventually(lambda: (cluster.slots() or (0, 0, "b"))[2] == ["a", "c"], 20 * SLOW, "b seen as down")
+    cluster.start("b").wait_log(r"main: ready ")
+    cluster.wait((SLOTS, 0, ["a", "b", "c"]))
+    equal(cluster.status()["id"], before, "the cluster's id")
+    # Once more changes nothing.
+    equal(cluster.tool("cluster", "create", cluster.path).returncode, 0, "exit status of create again")
+    equal(cluster.status()["id"], before, "the cluster's id")
+
+
+def with_one_manager():
+    three_nodes("local")
+
+
+def with_three_managers():
+    three_nodes("quorum")
+
+
+def all_killed():
+    cluster = formed("local")
+    for name in "abc":
+        cluster.kill(name)
+    for name in "abc":
+        cluster.start(name)
+    cluster.wait((SLOTS, 0, ["a", "b", "c"]))
+
+
+def nobody_makes_registers_by_himself():
+    cluster = Cluster("local")
+    node = cluster.start("a")
+    node.wait_log(r"register cluster: there is none yet: this node waits for 'yakumo cluster create'")
+    done = cluster.tool("cluster", "create", "--timeout", "1", cluster.path)
+    equal(done.returncode, 1, "exit status without the other servers")
+    matches(done.stderr, r"there is no cluster yet: waiting for b, c")
+    equal(cluster.status()["id"], None, "the cluster's id")
+    equal(cluster.status()["ready"], False, "ready")
+    equal(cluster.tool("cluster", "create", "--now", cluster.path).returncode, 0, "exit status with --now")
+    node.wait_log(r"main: ready ")
+    # Who comes later is taken in.
+    cluster.start("b").wait_log(r"main: ready ")
+    eventually(lambda: [node["attached"] for node in cluster.status()["nodes"]] == [True, True, False], None, "b")
+
+
+def up_and_down():
+    cluster = Cluster("local")
+    try:
+        done = cluster.tool("up", cluster.path)
+        equal(done.returncode, 0, f"exit status of up ({done.stderr!r})")
+        matches(done.stdout, r"the cluster serves: every slot has a primary")
+        equal(cluster.slots(), (SLOTS, 0, ["a", "b", "c"]), "slots")
+        again = cluster.tool("up", cluster.path)
+        equal(again.returncode, 0, "exit status of up again")
+        matches(again.stdout, r"node c: runs already, pid \d+")
+    finally:
+        done = cluster.tool("down", cluster.path)
+    equal(done.returncode, 0, f"exit status of down ({done.stderr!r})")
+    matches(done.stdout, r"node a: stopped")
+    equal(cluster.status(), None, "status when all are down")
+
+
+def up_says_what_is_wrong():
+    cluster = Cluster("local")
+    os.mkdir(os.path.join(cluster.folder, "b"))
+    yakumo_file = os.path.join(cluster.folder, "b", "something")
+    with open(yakumo_file, "w", encoding="utf-8"):
+        pass
+    try:
+        done = cluster.tool("up", "--timeout", str(10 * SLOW), cluster.path)
+        equal(done.returncode, 1, "exit status of up")
+        matches(done.stderr, r"node b has ended; its log is .*/b/yakumod\.log")
+        matches(done.stderr, r'it is not empty and was not made by yakumo \(it holds "something"\)')
+    finally:
+        equal(cluster.tool("down", cluster.path).returncode, 0, "exit status of down")
+
+
+def another_cluster_is_refused():
+    one, other = formed("local"), Cluster("local")
+    # The folder of b under another file's managers.
+    one.nodes.pop("b").stop()
+    other.start("a")
+    os.rename(os.path.join(one.folder, "b"), os.path.join(other.folder, "b"))
+    other.start("c")
+    lost = other.start("b")
+    equal(other.tool("cluster", "create", other.path).returncode, 0, "exit status of create")
+    lost.wait_log(r"of another cluster|belongs to cluster|is of cluster|caller is of cluster")
+    assert "main: ready" not in lost.log()
+
+
+yakumo.run(with_one_manager, with_three_managers, all_killed, nobody_makes_registers_by_himself, up_and_down,
+           up_says_what_is_wrong, another_cluster_is_refused)

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -19,6 +20,7 @@ durability = memory
 [frontend memcached]
 listen = 127.0.0.1:0
 [node a]
+roles = manager, server, gateway
 workers = 3
 lanes = 8
 address = 127.0.0.1:0
@@ -108,7 +110,24 @@ def dropped(node, worker):
 
 
 def start():
-    return Node(CONFIG, name="a")
+    """Node a, in a cluster that has been made without b."""
+    node = Node(CONFIG, name="a", start=False)
+    for _ in range(Node.STARTS_MAX):
+        node.spawn()
+        try:
+            node.wait_log(r"listening for=nodes")
+            break
+        except AssertionError:
+            if "Address already in use" not in node.log():
+                raise
+            node.kill()
+            node._choose_ports()
+    tool = os.path.join(yakumo.BUILDDIR, "yakumo")
+    subprocess.run([tool, "cluster", "create", "--now", node.config_file], env=yakumo.environment(), check=True,
+                   stdout=subprocess.DEVNULL, timeout=60 * yakumo.SLOW)
+    node.wait_log(r"main: ready ")
+    node.addresses = re.findall(r'listening frontend="([^"]*)" address=(\S+)', node.log())
+    return node
 
 
 def a_tool_says_hello():
@@ -131,7 +150,7 @@ def a_tool_says_hello():
 
 def refused_in_words():
     node = start()
-    for said, words in ((hello(7), "no worker 7"), (hello(65535), "no worker 65535"),
+    for said, words in ((hello(7), "no worker 7"),
                         (hello(to_node=NOBODY), f"node {NOBODY} is meant"),
                         (hello(cluster=NOBODY), f"the caller is of cluster {NOBODY}"),
                         (hello(versions=(2, 3)), "speaks 1 to 1, the caller 2 to 3")):
@@ -163,7 +182,8 @@ def a_port_that_is_taken():
         other.listen()
         port = other.getsockname()[1]
         path = write_file("taken.conf", f"[bucket default]\ndurability = memory\n[frontend memcached]\n"
-                          f"listen = 127.0.0.1:{free_port('127.0.0.1')}\n[node a]\naddress = 127.0.0.1:{port}\n[node b]\n")
+                          f"listen = 127.0.0.1:{free_port('127.0.0.1')}\n[node a]\nroles = manager, server, gateway\n"
+                          f"address = 127.0.0.1:{port}\n[node b]\naddress = 127.0.0.1:{free_port('127.0.0.1')}\n")
         line = refused("-c", path, "--node", "a", "-o", f"node.data={temporary('data')}")
         matches(line, f"127.0.0.1:{port}: Address already in use")
 

@@ -656,7 +656,8 @@ test_status(void)
     g_assert_cmpuint(status->n_buckets, ==, 1);
     g_assert_cmpuint(status->buckets[0].slots, ==, SLOTS);
     g_assert_cmpuint(status->buckets[0].n_full, ==, SLOTS);
-    g_assert_cmpuint(status->buckets[0].n_headless, ==, SLOTS / NODES);
+    g_assert_cmpuint(status->buckets[0].n_headless, >=, SLOTS / NODES); /* its share */
+    g_assert_cmpuint(status->buckets[0].n_headless, <=, SLOTS / NODES + 1);
     for (gsize cut = 0; cut < size; cut++) {
         g_assert_cmpint(yk_status_decode(yk_slice_of(data, cut), status), ==, YK_ECORRUPT);
     }
