@@ -283,6 +283,12 @@ yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordina
     if (result == YK_OK) {
         result = load_all(registers, error);
     }
+    if (result == YK_OK && registers->ops->ready != NULL) {
+        result = registers->ops->ready(registers->self);
+        if (result != YK_OK) {
+            yk_plugin_host_error(&registers->host, error);
+        }
+    }
     if (result != YK_OK) {
         yk_registers_close(registers);
         return result;

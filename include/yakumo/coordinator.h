@@ -71,11 +71,15 @@ struct yk_coordinator_ops {
     void (*watch)(void *self, const char *name);
 
     /* Events of a machine that talks through its port. Defaults: nothing. loaded() brings each
-     * durable entry back, whole and as it was stored, right after open. */
+     * durable entry back, whole and as it was stored, right after open; see ready(). */
     void (*loaded)(void *self, const char *name, struct yk_slice bytes);
     void (*message)(void *self, uint32_t manager_index, struct yk_slice message);
     void (*timer)(void *self, uint64_t now_ms);
     void (*stored)(void *self, uint64_t token, enum yk_err result);
+    /* All entries have been brought back, or there are none: called once, before anything else but
+     * loaded(). An error, with its reason in host->error, refuses the start: these entries cannot
+     * be gone on with. From here on it may store, send and set its timer. Default: succeeds. */
+    enum yk_err (*ready)(void *self);
 };
 
 #ifdef __cplusplus

@@ -640,6 +640,58 @@ test_registers(void)
     folder_done(&folder);
 }
 
+static const char *ready_error; /* NULL: it is ready */
+static uint32_t n_ready;
+static const struct yk_host *ready_host;
+
+static enum yk_err
+ready_create(const struct yk_host *host, void **ret_self)
+{
+    const struct yk_coordinator_ops *local = local_LTX_yk_plugin.ops;
+    ready_host = host;
+    return local->life.create(host, ret_self);
+}
+
+static enum yk_err
+ready(void *self)
+{
+    n_ready++;
+    if (ready_error != NULL) {
+        ready_host->error(ready_host, "%s", ready_error);
+        return YK_EINVALID;
+    }
+    return YK_OK;
+}
+
+/* A coordinator that looks at all its entries may refuse them. */
+static void
+test_registers_ready(void)
+{
+    struct folder folder;
+    struct yk_registers *registers;
+    struct yk_plugin plugin = local_LTX_yk_plugin;
+    struct yk_coordinator_ops ops = *(const struct yk_coordinator_ops *)plugin.ops;
+    static struct yk_system system;
+    yk_system_init(&system, YK_LOG_ERROR);
+    ops.life.create = ready_create;
+    ops.ready = ready;
+    plugin.ops = &ops;
+    folder_init(&folder);
+    g_assert_cmpint(g_mkdir_with_parents(folder.path, 0700), ==, 0);
+    g_assert_cmpint(
+        yk_registers_open(&system.world, &plugin, folder.path, &registers, folder.error), ==,
+        YK_OK);
+    g_assert_cmpuint(n_ready, ==, 1);
+    assert_register(&folder, registers, "cluster", 0, "");
+    yk_registers_close(registers);
+    ready_error = "they are of somebody else";
+    g_assert_cmpint(
+        yk_registers_open(&system.world, &plugin, folder.path, &registers, folder.error), ==,
+        YK_EINVALID);
+    g_assert_cmpstr(folder.error, ==, ready_error);
+    folder_done(&folder);
+}
+
 /* Whatever bit or length changes: the file is named, and nothing of it is used. */
 static void
 test_registers_damaged(void)
@@ -830,6 +882,7 @@ main(int argc, char **argv)
     g_test_add_func("/io/datadir/renewed", test_datadir_renewed);
     g_test_add_func("/io/datadir/options", test_datadir_options);
     g_test_add_func("/io/registers/life", test_registers);
+    g_test_add_func("/io/registers/ready", test_registers_ready);
     g_test_add_func("/io/registers/damaged", test_registers_damaged);
     g_test_add_func("/io/registers/no-folder", test_registers_no_folder);
     g_test_add_func("/io/notify", test_notify);
