@@ -4,7 +4,6 @@
 #include "core/node/forward.h"
 
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
@@ -49,15 +48,13 @@ struct yk_pending {
     uint64_t id; /* of this try, while it is sent */
     int64_t deadline_us, due_us;
     uint32_t heap_index;
-    struct link *link; /* while it is sent */
-    TAILQ_ENTRY(yk_pending) in_sent;
-    uint64_t bytes, answer_bytes; /* that it counts for at its link */
+    struct link *link;                /* while it is sent */
+    struct yk_pending *newer, *older; /* of those that are sent there */
+    uint64_t bytes, answer_bytes;     /* that it counts for at its link */
     /* A part of a flush, for one lane of a node, sent once. */
     struct flush *flush;
     uint64_t digest;
 };
-
-TAILQ_HEAD(pendings, yk_pending);
 
 /* A thread of another node. */
 struct link {
@@ -67,7 +64,7 @@ struct link {
     bool is_probed;  /* while it is down: something was sent, so that it comes up */
     bool has_output; /* in the list of such */
     struct link *next_output;
-    struct pendings sent; /* in the order of sending */
+    struct yk_pending *oldest, *newest; /* that were sent and are not answered */
     uint32_t n_sent;
     uint64_t bytes, answer_bytes; /* of them */
     struct yk_pack ops, answers;  /* gathered */
@@ -175,7 +172,6 @@ find_link(struct yk_forward *forward, uint32_t peer, uint32_t worker, bool makes
     if (link != NULL) {
         link->peer = peer;
         link->worker = worker;
-        TAILQ_INIT(&link->sent);
         yk_pack_init(&link->ops, YK_FRAME_SIZE_MAX - YK_OPS_HEAD_MAX);
         yk_pack_init(&link->answers, YK_FRAME_SIZE_MAX - YK_OPS_HEAD_MAX);
         link->next = *chain;
@@ -319,7 +315,8 @@ take_back(struct yk_forward *forward, struct yk_pending *pending)
             at = &(*at)->next;
         }
         *at = pending->next;
-        TAILQ_REMOVE(&link->sent, pending, in_sent);
+        *(pending->older != NULL ? &pending->older->newer : &link->oldest) = pending->newer;
+        *(pending->newer != NULL ? &pending->newer->older : &link->newest) = pending->older;
         link->n_sent--;
         link->bytes -= pending->bytes;
         link->answer_bytes -= pending->answer_bytes;
@@ -492,7 +489,10 @@ send_op(struct yk_forward *forward, struct yk_pending *pending, struct link *lin
     pending->link = link;
     pending->bytes = size_of(op);
     pending->answer_bytes = op->kept_max;
-    TAILQ_INSERT_TAIL(&link->sent, pending, in_sent);
+    pending->newer = NULL;
+    pending->older = link->newest;
+    *(link->newest != NULL ? &link->newest->newer : &link->oldest) = pending;
+    link->newest = pending;
     link->n_sent++;
     link->bytes += pending->bytes;
     link->answer_bytes += pending->answer_bytes;
@@ -705,7 +705,7 @@ static void
 lose(struct yk_forward *forward, struct link *link)
 {
     struct yk_pending *pending;
-    while ((pending = TAILQ_FIRST(&link->sent)) != NULL) {
+    while ((pending = link->oldest) != NULL) {
         if (yk_op_is_read(pending->op)) {
             take_back(forward, pending);
             wait(forward, pending);

@@ -679,14 +679,14 @@ test_registers_ready(void)
     folder_init(&folder);
     g_assert_cmpint(g_mkdir_with_parents(folder.path, 0700), ==, 0);
     g_assert_cmpint(
-        yk_registers_open(&system.world, &plugin, folder.path, &registers, folder.error), ==,
+        yk_registers_open(&system.world, &plugin, folder.path, NULL, &registers, folder.error), ==,
         YK_OK);
     g_assert_cmpuint(n_ready, ==, 1);
     assert_register(&folder, registers, "cluster", 0, "");
     yk_registers_close(registers);
     ready_error = "they are of somebody else";
     g_assert_cmpint(
-        yk_registers_open(&system.world, &plugin, folder.path, &registers, folder.error), ==,
+        yk_registers_open(&system.world, &plugin, folder.path, NULL, &registers, folder.error), ==,
         YK_EINVALID);
     g_assert_cmpstr(folder.error, ==, ready_error);
     folder_done(&folder);
