@@ -17,6 +17,7 @@ from yakumo import Node, equal, eventually, free_port, matches, refused, tempora
 CONFIG = """
 [bucket default]
 durability = memory
+copies = 1
 [frontend memcached]
 listen = 127.0.0.1:0
 [node a]
@@ -170,6 +171,7 @@ def anything_else_is_closed():
         with Caller(node) as caller:
             caller.sendall(said)
             equal(caller.answer(), None, f"the answer to {said!r}")
+        eventually(lambda: node.client().set(b"k", b"v") == b"STORED", None, "a write")
     node.wait_log(r"links: connection closed from=127\.0\.0\.1:\d+ reason=")
     with Caller(node) as silent:
         equal(silent.answer(), None, "the answer to nothing")

@@ -225,9 +225,9 @@ def too_many_slots_are_not_refused_for_one_copy():
 
 
 def other_coordinators():
-    for name in ("quorum", "etcd"):
-        matches(refused("--check-config", "-o", f"cluster.coordinator={name}"),
-                f"coordinator = {name} is not in this version; set coordinator = local")
+    for name, words in (("quorum", "takes 3 or 5 managers, .* this file has 1"),
+                        ("etcd", "is not in this version; set coordinator = local or quorum")):
+        matches(refused("--check-config", "-o", f"cluster.coordinator={name}"), f"coordinator = {name} {words}")
 
 
 def a_missing_coordinator():
