@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs a test program so that it speaks TAP; GLib's programs must be told to.
+# Runs a test program so that it speaks TAP; some programs must be told to.
 case $1 in
-*tests/unit/*) exec "$@" --tap ;;
+*tests/unit/* | *tests/sim/*) exec "$@" --tap ;;
 *) exec "$@" ;;
 esac
