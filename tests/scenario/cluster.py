@@ -5,12 +5,13 @@ Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/scen
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import yakumo
-from yakumo import BUILDDIR, SLOW, Node, equal, environment, eventually, free_port, matches, need_plugin, temporary
+from yakumo import BUILDDIR, SLOW, Node, equal, environment, eventually, free_port, matches, need_plugin, skip, temporary
 
 YAKUMO = os.path.join(BUILDDIR, "yakumo")
 SLOTS = 64
@@ -140,6 +141,27 @@ def all_killed():
     cluster.wait((SLOTS, 0, ["a", "b", "c"]))
 
 
+def memccapable(cluster, name):
+    done = subprocess.run(["memccapable", "-h", "127.0.0.1", "-p", str(cluster.clients[name]), "-t", str(5 * SLOW), "-a"],
+                          stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=60 * SLOW, check=False)
+    equal(done.returncode, 0, f"memccapable at {name} ({done.stdout + done.stderr!r})")
+
+
+def memccapable_when_one_was_killed():
+    if shutil.which("memccapable") is None:
+        skip("no memccapable (libmemcached-tools)")
+    cluster = formed("quorum")
+    for name in "abc":
+        memccapable(cluster, name)
+    cluster.kill("b")
+    eventually(lambda: (cluster.slots() or (0, 1, []))[1:] == (0, ["a", "c"]), 20 * SLOW, "primaries at a and c")
+    for name in "ac":
+        memccapable(cluster, name)
+    cluster.start("b").wait_log(r"main: ready ")
+    cluster.wait((SLOTS, 0, ["a", "b", "c"]))
+    memccapable(cluster, "b")
+
+
 def nobody_makes_registers_by_himself():
     cluster = Cluster("local")
     node = cluster.start("a")
@@ -201,5 +223,5 @@ def another_cluster_is_refused():
     assert "main: ready" not in lost.log()
 
 
-yakumo.run(with_one_manager, with_three_managers, all_killed, nobody_makes_registers_by_himself, up_and_down,
-           up_says_what_is_wrong, another_cluster_is_refused)
+yakumo.run(with_one_manager, with_three_managers, all_killed, memccapable_when_one_was_killed,
+           nobody_makes_registers_by_himself, up_and_down, up_says_what_is_wrong, another_cluster_is_refused)
