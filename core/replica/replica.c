@@ -78,7 +78,8 @@ yk_replica_configure(struct yk_replica *replica, const struct yk_slot_record *re
     /* Over a gap somebody else may have been primary. */
     bool was_primary = replica->role == YK_REPLICA_PRIMARY;
     bool goes_on = was_primary && record->epoch == replica->record.epoch + 1;
-    if (!replica->is_known && !is_from_manager) {
+    bool is_start = !replica->is_known;
+    if (is_start && !is_from_manager) {
         return; /* ★ after a start nothing is done before a manager has answered */
     }
     replica->is_known = true;
@@ -93,7 +94,9 @@ yk_replica_configure(struct yk_replica *replica, const struct yk_slot_record *re
     replica->record = *record;
     replica->verified = 0;
     replica->is_promoting = false;
-    replica->heard_us = now_us;
+    /* ★ A restarted backup waits G too: it may have promised something before. */
+    bool waits = !is_start || replica->setup->mutant != MUTANT_RESTART_WAIT;
+    replica->heard_us = waits ? now_us : now_us - 2 * replica->setup->grace_us;
     replica->has_ack = false;
     replica->wish.kind = YK_WISH_NONE;
     begin_anew(replica);
@@ -135,17 +138,6 @@ is_past(int64_t now_us, int64_t since_us, int64_t time_us)
     return now_us - since_us > time_us;
 }
 
-/* May it seek promotion: nothing was heard for G, and its start is as long ago? */
-static bool
-may_promote(const struct yk_replica *replica, int64_t now_us)
-{
-    const struct yk_replica_setup *setup = replica->setup;
-    /* ★ A restarted backup waits G first: it may have promised something before. */
-    return is_past(now_us, replica->heard_us, setup->grace_us) &&
-           (is_past(now_us, replica->started_us, setup->grace_us) ||
-            setup->mutant == MUTANT_RESTART_WAIT);
-}
-
 /* Its place among the members, so that they do not ask at the same time. */
 static int64_t
 stagger_us(const struct yk_replica *replica)
@@ -167,7 +159,7 @@ tick_backup(struct yk_replica *replica, int64_t now_us)
     }
     if (replica->record.primary == setup->self) {
         replica_wish(replica, YK_WISH_BUMP, setup->self, setup->incarnation, now_us);
-    } else if (may_promote(replica, now_us - stagger_us(replica))) {
+    } else if (is_past(now_us - stagger_us(replica), replica->heard_us, setup->grace_us)) {
         replica->is_promoting = true;
         replica->has_ack = false;
         replica_wish(replica, YK_WISH_PROMOTE, setup->self, setup->incarnation, now_us);
@@ -185,9 +177,9 @@ tick_idle(struct yk_replica *replica, int64_t now_us)
     const struct yk_member *eligible =
         find_member(record->eligible, record->n_eligible, setup->self);
     if (eligible != NULL && eligible->incarnation == setup->incarnation && !replica->is_void &&
-        may_promote(replica, now_us)) {
+        is_past(now_us, replica->heard_us, setup->grace_us)) {
         replica_wish(replica, YK_WISH_PROMOTE, setup->self, setup->incarnation, now_us);
-    } else if (setup->forgets && may_promote(replica, now_us) &&
+    } else if (setup->forgets && is_past(now_us, replica->heard_us, setup->grace_us) &&
                find_member(record->members, record->n_members, setup->self) != NULL) {
         replica_wish(replica, YK_WISH_REINIT, setup->self, setup->incarnation, now_us);
     }
@@ -286,8 +278,7 @@ yk_replica_init(struct yk_replica *replica, const struct yk_replica_setup *setup
                                    .commit = commit,
                                    .journaled = commit,
                                    .pending_add = YK_NODE_NONE,
-                                   .heard_us = now_us,
-                                   .started_us = now_us};
+                                   .heard_us = now_us};
     yk_tail_init(&replica->tail, commit);
 }
 

@@ -150,7 +150,6 @@ struct yk_replica {
     /* Backup, learner. */
     uint64_t verified; /* the log up to here is the primary's of this epoch */
     int64_t heard_us;  /* from the primary, or the epoch began */
-    int64_t started_us;
     bool is_promoting;
     bool has_ack;
     uint32_t ack_to;

@@ -1034,6 +1034,10 @@ kill_a_backup(void)
         sim.cut[a][primary] = true;
         later(between_ms(300, 900), UNCUT, a, primary);
     }
+    if (chance(50)) { /* its beacons would make the backup promise again */
+        sim.cut[primary][backup] = true;
+        later(between_ms(300, 900), UNCUT, primary, backup);
+    }
 }
 
 /* May it lose its disk: does another member hold what it holds? */
@@ -1056,6 +1060,11 @@ trouble(void)
     uint32_t kind = below(100);
     uint32_t index = below(SLOT_NODES);
     if (sim.is_healed) {
+        return;
+    }
+    if (sim.options->schedule == SLOT_RESTARTED_BACKUP) {
+        kill_a_backup();
+        later(between_ms(1000, 1800), TROUBLE, 0, 0);
         return;
     }
     if (kind < 4) {

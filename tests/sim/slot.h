@@ -10,9 +10,17 @@
 
 enum { SLOT_NODES = 5, SLOT_MANAGER = SLOT_NODES, SLOT_PLACES, SLOT_CLIENTS = 6, SLOT_KEYS = 2 };
 
-/* What a run is to be like; what the seed chooses is printed with a violation. */
+/* What goes wrong in a run: anything, as the seed has it, or the same again and again, where seeds
+ * alone would hardly meet it. */
+enum slot_schedule {
+    SLOT_ANYTHING,
+    SLOT_RESTARTED_BACKUP, /* back before its promise has run out, while the primary hears nobody */
+    SLOT_SCHEDULES
+};
+
 struct slot_options {
     uint32_t mutant;
+    enum slot_schedule schedule;
     bool traces; /* prints what happens */
 };
 

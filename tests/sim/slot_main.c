@@ -2,7 +2,9 @@
  *
  *     slot_sim --tap                  as make check calls it: seeds without a violation, then a run
  *                                     for each rule that is left out, which must be noticed
- *     slot_sim --first=X --count=N    N seeds; --mutant=M leaves out a rule of core/replica/group.h
+ *     slot_sim --first=X --count=N    N seeds; --mutant=M leaves out a rule of
+ * core/replica/group.h,
+ *                                     --schedule=S directs what goes wrong (slot.h)
  */
 #include <config.h>
 
@@ -18,18 +20,19 @@
 
 struct arguments {
     gint64 first, count;
-    gint mutant;
+    gint mutant, schedule;
     gboolean traces, tap;
 };
 
-/* The rules, and the seed from which on their absence is noticed soon; 0: no seed is known. */
+/* The rules, and the seed from which on their absence is noticed soon. */
 static const struct {
     const char *name;
     gint64 first;
+    enum slot_schedule schedule;
 } mutants[MUTANTS] = {
     [MUTANT_PENDING_ADD] = {"commit waits for a pending ADD", 1},
     [MUTANT_PROMISE] = {"no answers while a PROMOTE is under way", 1},
-    [MUTANT_RESTART_WAIT] = {"a restarted backup waits G", 0},
+    [MUTANT_RESTART_WAIT] = {"a restarted backup waits G", 1, SLOT_RESTARTED_BACKUP},
     [MUTANT_RECONCILE] = {"a new primary reconciles before it serves", 1},
     [MUTANT_LEASE] = {"reads need leases", 1},
     [MUTANT_EARLY_DROP] = {"a slow backup is waited for until it is removed", 1},
@@ -43,12 +46,18 @@ static const struct {
     [MUTANT_BEGINS] = {"what is older than a REINIT is forgotten", 1100},
 };
 
+static const char *const schedules[SLOT_SCHEDULES] = {
+    [SLOT_ANYTHING] = "whatever the seed chooses",
+    [SLOT_RESTARTED_BACKUP] = "backups that are back soon, of a primary that hears nobody",
+};
+
 static uint32_t
 run_seeds(const struct arguments *arguments)
 {
     struct slot_result sum = {""};
     uint32_t n_bad = 0;
     const struct slot_options options = {.mutant = (uint32_t)arguments->mutant,
+                                         .schedule = (enum slot_schedule)arguments->schedule,
                                          .traces = arguments->traces};
     for (gint64 seed = arguments->first; seed < arguments->first + arguments->count; seed++) {
         struct slot_result result;
@@ -62,8 +71,9 @@ run_seeds(const struct arguments *arguments)
         if (result.violation[0] != '\0') {
             printf(
                 "# seed %lld: %s\n# again: tests/sim/slot_sim --first=%lld --count=1 --mutant=%d "
-                "--trace\n",
-                (long long)seed, result.violation, (long long)seed, arguments->mutant);
+                "--schedule=%d --trace\n",
+                (long long)seed, result.violation, (long long)seed, arguments->mutant,
+                arguments->schedule);
             if (++n_bad == 3 || arguments->mutant != 0) {
                 break;
             }
@@ -81,12 +91,15 @@ run_seeds(const struct arguments *arguments)
 
 /* In a process of its own: an assertion of the core notices some, and ends it. */
 static bool
-is_noticed(int mutant, gint64 first)
+is_noticed(int mutant)
 {
     int status = 0;
     pid_t child = fork();
     if (child == 0) {
-        struct arguments arguments = {.first = first, .count = 3000, .mutant = mutant};
+        struct arguments arguments = {.first = mutants[mutant].first,
+                                      .count = 3000,
+                                      .mutant = mutant,
+                                      .schedule = (gint)mutants[mutant].schedule};
         if (freopen("/dev/null", "w", stdout) == NULL ||
             freopen("/dev/null", "w", stderr) == NULL) {
             _exit(0);
@@ -97,25 +110,28 @@ is_noticed(int mutant, gint64 first)
            !(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+static bool
+tell(bool is_right, int n, const char *what, const char *name)
+{
+    printf("%s %d - %s: %s\n", is_right ? "ok" : "not ok", n, what, name);
+    fflush(stdout);
+    return is_right;
+}
+
 static int
 run_tap(struct arguments *arguments)
 {
-    int n = 1;
+    int n = 0;
     int n_failed = 0;
     bool is_slow = getenv("YK_SLOW") != NULL;
     arguments->count = getenv("YK_LONG") != NULL ? 200000 : is_slow ? 100 : 3000;
-    bool is_right = run_seeds(arguments) == 0;
-    n_failed += !is_right;
-    printf("%s 1 - no violation\n", is_right ? "ok" : "not ok");
-    fflush(stdout);
+    for (int i = 0; i < SLOT_SCHEDULES; i++) {
+        arguments->schedule = i;
+        n_failed += !tell(run_seeds(arguments) == 0, ++n, "no violation", schedules[i]);
+        arguments->count /= 10;
+    }
     for (int i = 1; i < MUTANTS && !is_slow; i++) {
-        if (mutants[i].first > 0) {
-            is_right = is_noticed(i, mutants[i].first);
-            n_failed += !is_right;
-            printf("%s %d - it is noticed without: %s\n", is_right ? "ok" : "not ok", ++n,
-                   mutants[i].name);
-            fflush(stdout);
-        }
+        n_failed += !tell(is_noticed(i), ++n, "it is noticed without", mutants[i].name);
     }
     printf("1..%d\n", n);
     return n_failed > 0;
@@ -129,6 +145,7 @@ main(int argc, char **argv)
         {"first", 0, 0, G_OPTION_ARG_INT64, &arguments.first, "The first seed", "X"},
         {"count", 0, 0, G_OPTION_ARG_INT64, &arguments.count, "How many seeds", "N"},
         {"mutant", 0, 0, G_OPTION_ARG_INT, &arguments.mutant, "Leaves out that rule", "M"},
+        {"schedule", 0, 0, G_OPTION_ARG_INT, &arguments.schedule, "Directs what goes wrong", "S"},
         {"trace", 0, 0, G_OPTION_ARG_NONE, &arguments.traces, "Prints what the manager does", NULL},
         {"tap", 0, 0, G_OPTION_ARG_NONE, &arguments.tap, "As make check calls it", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
