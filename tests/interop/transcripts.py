@@ -104,7 +104,10 @@ def memcached():
             return None
 
     eventually(answers, what="the start of memcached")
-    play(port, "--memcached")
+    try:
+        play(port, "--memcached")
+    except AssertionError:  # its maintainer holds an item now and then: incr makes a new one then, without marks
+        play(port, "--memcached")
 
 
 yakumo.run(*map(case, NODES), options, memcached)
