@@ -14,6 +14,7 @@
 enum yk_role { YK_ROLE_MANAGER = 1u << 0, YK_ROLE_SERVER = 1u << 1, YK_ROLE_GATEWAY = 1u << 2 };
 enum yk_evict { YK_EVICT_NONE = 0, YK_EVICT_S3FIFO = 1 };
 enum yk_io_engine { YK_IO_AUTO = 0, YK_IO_EPOLL = 1, YK_IO_URING = 2 };
+enum yk_scheduling { YK_SCHEDULING_BATCH = 0, YK_SCHEDULING_NORMAL = 1 };
 
 struct yk_bucket_config {
     char *name;
@@ -55,6 +56,7 @@ struct yk_node_config {
     uint32_t executors;    /* threads for blocking engines */
     uint64_t journal_size; /* bytes from which lanes are checkpointed */
     enum yk_io_engine io;
+    enum yk_scheduling scheduling;
     uint32_t connections_max;
     enum yk_log_level log_level;
     uint32_t line; /* of its section; 0: not from a file */

@@ -109,6 +109,7 @@ node_fill(struct yk_node_config *node, const char *name, const struct yk_fields 
     node->executors = (uint32_t)yk_field_number(fields, YK_NODE_EXECUTORS);
     node->journal_size = yk_field_number(fields, YK_NODE_JOURNAL_SIZE);
     node->io = (enum yk_io_engine)yk_field_number(fields, YK_NODE_IO);
+    node->scheduling = (enum yk_scheduling)yk_field_number(fields, YK_NODE_SCHEDULING);
     node->connections_max = (uint32_t)yk_field_number(fields, YK_NODE_MAX_CONNECTIONS);
     node->log_level = YK_LOG_ERROR + (enum yk_log_level)yk_field_number(fields, YK_NODE_LOG_LEVEL);
 }

@@ -12,6 +12,7 @@ const char *const yk_role_names[] = {"manager", "server", "gateway", NULL};
 const char *const yk_durability_names[] = {"memory", "os", "disk", NULL};
 const char *const yk_evict_names[] = {"none", "s3fifo", NULL};
 const char *const yk_io_engine_names[] = {"auto", "epoll", "io_uring", NULL};
+const char *const yk_scheduling_names[] = {"batch", "normal", NULL};
 const char *const yk_log_level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 static const char *const reads_names[] = {"lease", "confirm", "any", NULL};
 static const char *const ack_names[] = {"all", "primary", NULL};
@@ -80,6 +81,12 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
          .help = "Engine of the event loop. auto: io_uring where a trial at the start shows that "
                  "this system lets us (Linux 6.1 or later; many containers forbid it), else "
                  "epoll. io_uring: that, or the node does not start."},
+    [YK_NODE_SCHEDULING] =
+        {KEY("scheduling", ENUM), .fallback = "batch", .choices = yk_scheduling_names,
+         .help = "How the node's threads take the cores (sched(7)). batch: one that wakes does not "
+                 "interrupt another that works, so that more is done in one go where cores are "
+                 "busy, for less CPU. normal: as other programs, for a node beside work that never "
+                 "rests. A policy that the service manager has set is kept."},
     [YK_NODE_JOURNAL_SIZE] =
         {KEY("journal_size", SIZE), .fallback = "256M", .min = 8 * YK_MIB, .max = 1024 * YK_GIB,
          .help = "Bytes of journal from which on the lanes are checkpointed, so that its oldest "

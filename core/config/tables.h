@@ -25,6 +25,7 @@ enum yk_node_key {
     YK_NODE_LANES,
     YK_NODE_EXECUTORS,
     YK_NODE_IO,
+    YK_NODE_SCHEDULING,
     YK_NODE_JOURNAL_SIZE,
     YK_NODE_MAX_CONNECTIONS,
     YK_NODE_LOG_LEVEL,
@@ -63,6 +64,7 @@ extern const char *const yk_role_names[];       /* bit of enum yk_role */
 extern const char *const yk_durability_names[]; /* enum yk_durability */
 extern const char *const yk_evict_names[];      /* enum yk_evict */
 extern const char *const yk_io_engine_names[];  /* enum yk_io_engine */
+extern const char *const yk_scheduling_names[]; /* enum yk_scheduling */
 extern const char *const yk_log_level_names[];  /* enum yk_log_level - YK_LOG_ERROR */
 
 /* The value of one key. */

@@ -5,9 +5,11 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,6 +82,19 @@ raise_descriptors(struct yk_daemon *daemon)
     }
 }
 
+/* For this thread and all that it starts. */
+static void
+set_scheduling(const struct yk_daemon *daemon)
+{
+    const struct sched_param parameters = {.sched_priority = 0};
+    if (daemon->config->node.scheduling == YK_SCHEDULING_BATCH &&
+        sched_getscheduler(0) == SCHED_OTHER &&
+        sched_setscheduler(0, SCHED_BATCH, &parameters) < 0) {
+        yk_log(&daemon->system.world, YK_LOG_INFO, "main", "scheduling stays normal: %s",
+               strerror(errno));
+    }
+}
+
 static void
 ask_to_stop(void *arg)
 {
@@ -128,6 +143,7 @@ static enum yk_err
 start(struct yk_daemon *daemon, char *error)
 {
     raise_descriptors(daemon);
+    set_scheduling(daemon);
     enum yk_err result = open_listeners(daemon, error);
     if (result == YK_OK) {
         result = yk_start(&daemon->start, error);

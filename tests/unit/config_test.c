@@ -183,7 +183,7 @@ static const struct error_case error_cases[] = {
     {{GOOD "[node a]\nx=1\n"},
      "t.conf:4: unknown key 'x' in [node a]; known: roles, address, allow_remote, data, zone, "
      "weight, "
-     "workers, lanes, executors, io, journal_size, max_connections, log_level"},
+     "workers, lanes, executors, io, scheduling, journal_size, max_connections, log_level"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nlistn = x\n"},
      "t.conf:5: unknown key 'listn' in [frontend memcached]; did you mean 'listen'?"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\ngreting = x\n"},
@@ -762,6 +762,7 @@ static const char full_dump[] = "[cluster]\n"
                                 "lanes = 256\n"
                                 "executors = 64\n"
                                 "io = epoll\n"
+                                "scheduling = batch\n"
                                 "journal_size = 256M\n"
                                 "max_connections = 7\n"
                                 "log_level = debug\n"
