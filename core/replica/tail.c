@@ -1,4 +1,4 @@
-/* A ring of entries, found by bisection. */
+/* A ring of entries, searched from its end. */
 #include <config.h>
 
 #include "core/replica/tail.h"
@@ -39,14 +39,18 @@ yk_tail_done(struct yk_tail *tail)
     tail->room = 0;
 }
 
+/* In steps that double, from the end, where what is asked for mostly is: the rest of a tail is not
+ * in the caches. */
 uint32_t
 yk_tail_above(const struct yk_tail *tail, uint64_t version)
 {
-    uint32_t low = 0;
     uint32_t high = tail->n;
-    if (tail->n == 0 || yk_tail_at(tail, tail->n - 1)->version <= version) {
-        return tail->n; /* the usual question */
+    uint32_t step = 1;
+    while (step <= high && yk_tail_at(tail, high - step)->version > version) {
+        high -= step;
+        step *= 2;
     }
+    uint32_t low = step <= high ? high - step + 1 : 0;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (yk_tail_at(tail, middle)->version <= version) {

@@ -87,6 +87,30 @@ take_byte(struct yk_splitter *splitter, uint8_t byte)
     return begin_value(splitter, (enum yk_unpack_type)form->type, splitter->number + form->fixed);
 }
 
+/* A head that lies there whole, in one step; 0: it does not. */
+static size_t
+step_over_head(struct yk_splitter *splitter, const uint8_t *bytes, size_t size)
+{
+    uint8_t byte = bytes[0];
+    const struct yk_head_form *form =
+        byte >= 0xc0 && byte < 0xe0 ? &yk_head_forms[byte - 0xc0] : NULL;
+    size_t n_follow = form != NULL ? form->n_follow : 0;
+    uint64_t number = form != NULL ? form->fixed : 0;
+    if (splitter->n_follow > 0 || n_follow >= size) {
+        return 0;
+    }
+    splitter->size += 1 + n_follow;
+    if (n_follow == 0) {
+        return begin_head(splitter, byte) ? 1 : 0;
+    }
+    uint64_t follows = 0;
+    for (size_t i = 1; i <= n_follow; i++) {
+        follows = follows << 8 | bytes[i];
+    }
+    return begin_value(splitter, (enum yk_unpack_type)form->type, number + follows) ? 1 + n_follow
+                                                                                    : 0;
+}
+
 /* Leaves what has been gone over to its end; true: that was all. */
 static bool
 leave(struct yk_splitter *splitter)
@@ -115,11 +139,13 @@ yk_splitter_take(struct yk_splitter *splitter, const uint8_t *bytes, size_t size
             if (splitter->size == splitter->size_max) {
                 splitter->wrong = "a message is larger than it may be";
             }
-            if (splitter->wrong != NULL || !take_byte(splitter, bytes[used])) {
+            size_t step =
+                splitter->wrong == NULL ? step_over_head(splitter, bytes + used, size - used) : 0;
+            if (step == 0 && (splitter->wrong != NULL || !take_byte(splitter, bytes[used]))) {
                 *ret_used = used;
                 return YK_SPLIT_WRONG;
             }
-            used++;
+            used += step > 0 ? step : 1;
         }
         if (leave(splitter)) {
             *ret_used = used;
