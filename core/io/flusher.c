@@ -214,10 +214,16 @@ lay_out(struct yk_journal *journal, struct round *round)
 static void
 give_back(struct yk_journal *journal, const struct round *round, bool syncs)
 {
+    struct yk_bundle *first = NULL, **last = &first;
     for (uint32_t i = 0; i < round->n; i++) {
         if (round->syncs[i] == syncs) {
-            journal->config.done(journal->config.arg, round->bundles[i]);
+            *last = round->bundles[i];
+            last = &round->bundles[i]->next;
         }
+    }
+    *last = NULL;
+    if (first != NULL) {
+        journal->config.done(journal->config.arg, first);
     }
 }
 
