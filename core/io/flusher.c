@@ -3,7 +3,10 @@
  *
  * Group commit: while a round is on its way the next one gathers. After a round whose writers are
  * being answered, their next writes are about to come: so a round with fewer entries than the last
- * waits for them, up to a quarter of what the last one took. */
+ * waits for them, no longer than the last one took, nor than a millisecond. A round costs the
+ * kernel as much work as some requests do: many small ones, though the device would bear them,
+ * leave less of the cores for the requests themselves. Waiting a quarter of that time, or not at
+ * all, was measured to be slower. */
 #include <config.h>
 
 #include <errno.h>
@@ -15,7 +18,7 @@
 #include "core/base/assert.h"
 #include "core/io/journal_inside.h"
 
-enum { STAGING_SIZE = 4 * 1024 * 1024, ROUND_MAX = 1024 };
+enum { STAGING_SIZE = 4 * 1024 * 1024, ROUND_MAX = 1024, GATHER_MAX_US = 1000 };
 
 void
 journal_fail(struct yk_journal *journal, const char *what, uint64_t number)
@@ -214,10 +217,16 @@ lay_out(struct yk_journal *journal, struct round *round)
 static void
 give_back(struct yk_journal *journal, const struct round *round, bool syncs)
 {
+    struct yk_bundle *first = NULL, **last = &first;
     for (uint32_t i = 0; i < round->n; i++) {
         if (round->syncs[i] == syncs) {
-            journal->config.done(journal->config.arg, round->bundles[i]);
+            *last = round->bundles[i];
+            last = &round->bundles[i]->next;
         }
+    }
+    *last = NULL;
+    if (first != NULL) {
+        journal->config.done(journal->config.arg, first);
     }
 }
 
@@ -243,13 +252,13 @@ write_round(struct yk_journal *journal, const struct round *round)
 static void
 gather(struct yk_journal *journal)
 {
-    uint64_t wait_us = journal->sync_us / 4;
+    uint64_t wait_us = journal->sync_us < GATHER_MAX_US ? journal->sync_us : GATHER_MAX_US;
     struct timespec until;
     if (wait_us == 0 || journal->n_waiting >= journal->n_answered) {
         return;
     }
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += (long)(wait_us < 1000000 ? wait_us : 999999) * 1000;
+    until.tv_nsec += (long)wait_us * 1000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
     int waited = 0;

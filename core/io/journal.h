@@ -35,7 +35,7 @@ struct yk_journal_config {
     uint64_t size_max;          /* bytes of journal from which lanes are checkpointed */
     uint32_t n_workers, n_lanes;
     void *arg;
-    void (*done)(void *arg, struct yk_bundle *bundle);
+    void (*done)(void *arg, struct yk_bundle *first); /* all of a round, linked by next, in order */
     void (*kept)(void *arg, struct yk_lane *lane, enum yk_err result);
     void (*pressed)(void *arg); /* every worker is to take a turn: there is a checkpoint to make */
     void (*failed)(void *arg);  /* must not return */

@@ -600,15 +600,29 @@ job_done(void *arg, struct yk_job *job)
     wake(thread, NULL);
 }
 
-void
-yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *bundle)
+static void
+put_bundle(struct thread *thread, struct yk_bundle *bundle)
 {
-    struct thread *thread = &threads->threads[bundle->worker];
     bundle->next = __atomic_load_n(&thread->done_bundles, __ATOMIC_RELAXED);
     while (!__atomic_compare_exchange_n(&thread->done_bundles, &bundle->next, bundle, true,
                                         __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
     }
-    wake(thread, NULL);
+}
+
+/* Nobody is woken before all are there: who is takes all that is his in one turn. */
+void
+yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *first)
+{
+    while (first != NULL) {
+        struct yk_bundle *next = first->next;
+        put_bundle(&threads->threads[first->worker], first);
+        first = next;
+    }
+    for (uint32_t i = 0; i < threads->n_threads; i++) {
+        if (__atomic_load_n(&threads->threads[i].done_bundles, __ATOMIC_SEQ_CST) != NULL) {
+            wake(&threads->threads[i], NULL);
+        }
+    }
 }
 
 void

@@ -42,9 +42,9 @@ void yk_threads_call(struct yk_threads *threads, void (*fn)(void *arg, struct yk
                      void *arg);
 /* For world->complete: an asynchronous engine has ended a call. */
 void yk_threads_complete(struct yk_threads *threads, struct yk_call *call, enum yk_err result);
-/* For the journal, from its threads: what it is done with, and that each worker is to take a turn.
- */
-void yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *bundle);
+/* For the journal, from its threads: bundles that it is done with, linked by next and in order, and
+ * that each worker is to take a turn. */
+void yk_threads_journaled(struct yk_threads *threads, struct yk_bundle *first);
 void yk_threads_kept(struct yk_threads *threads, struct yk_lane *lane, enum yk_err result);
 void yk_threads_wake(struct yk_threads *threads);
 /* From the control's thread: each worker gets a reference of the view, unless a newer one comes

@@ -16,10 +16,10 @@
 /* Threads of the journal */
 
 static void
-done(void *arg, struct yk_bundle *bundle)
+done(void *arg, struct yk_bundle *first)
 {
     struct yk_keep *keep = arg;
-    yk_threads_journaled(*keep->threads, bundle);
+    yk_threads_journaled(*keep->threads, first);
 }
 
 static void

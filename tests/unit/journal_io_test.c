@@ -59,9 +59,8 @@ log_line(void *arg, enum yk_log_level level, const char *from, const char *line)
 }
 
 static void
-came_back(void *arg, struct yk_bundle *bundle)
+take_back(struct place *place, struct yk_bundle *bundle)
 {
-    struct place *place = arg;
     uint64_t *number = &place->numbers[bundle->worker][bundle->syncs ? 1 : 0];
     g_assert_cmpuint(bundle->number, ==, *number + 1);
     *number = bundle->number;
@@ -71,6 +70,16 @@ came_back(void *arg, struct yk_bundle *bundle)
     }
     yk_bundle_free(bundle);
     __atomic_add_fetch(&place->n_done, 1, __ATOMIC_RELEASE);
+}
+
+static void
+came_back(void *arg, struct yk_bundle *first)
+{
+    while (first != NULL) {
+        struct yk_bundle *next = first->next;
+        take_back(arg, first);
+        first = next;
+    }
 }
 
 static void
