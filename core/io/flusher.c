@@ -1,5 +1,10 @@
-/* The thread that writes: takes what all workers have submitted as one round, lays it out, writes
- * it, waits for the device where that was asked for, and gives it back.
+/* Writing: what all workers have submitted is taken as one round, laid out, written, and given
+ * back, after a wait for the device where that was asked for.
+ *
+ * Where no bucket waits for the device, the worker that submits writes: into the page cache, which
+ * takes less than waking another thread for it. A thread of its own, the flusher, does it else, and
+ * for a while after such a write took long, because too much waits for the disk: a loop that is
+ * held up answers nobody.
  *
  * Group commit: while a round is on its way the next one gathers. After a round whose writers are
  * being answered, their next writes are about to come: so a round with fewer entries than the last
@@ -18,7 +23,14 @@
 #include "core/base/assert.h"
 #include "core/io/journal_inside.h"
 
-enum { STAGING_SIZE = 4 * 1024 * 1024, ROUND_MAX = 1024, GATHER_MAX_US = 1000 };
+enum {
+    STAGING_SIZE = 4 * 1024 * 1024,
+    ROUND_MAX = 1024,
+    GATHER_MAX_US = 1000,
+    HERE_MAX = 4, /* rounds that a worker writes before the flusher goes on */
+    SLOW_US = 10000,
+    SLOW_PAUSE_US = 10000000
+};
 
 void
 journal_fail(struct yk_journal *journal, const char *what, uint64_t number)
@@ -230,11 +242,9 @@ give_back(struct yk_journal *journal, const struct round *round, bool syncs)
     }
 }
 
-/* Returns how long the device took. */
-static uint64_t
+static void
 write_round(struct yk_journal *journal, const struct round *round)
 {
-    uint64_t began_us = now_us(journal);
     uint64_t number = round->plans[round->n_plans - 1].place.segment.number;
     for (uint32_t i = 0; i < round->n_plans; i++) {
         stage_plan(journal, round, &round->plans[i]);
@@ -245,7 +255,26 @@ write_round(struct yk_journal *journal, const struct round *round)
         sync_current(journal, number);
         give_back(journal, round, true);
     }
-    return round->has_disk ? now_us(journal) - began_us : 0;
+}
+
+/* With the lock held, and lets go of it meanwhile. Returns how long it took. */
+static uint64_t
+take_round(struct yk_journal *journal)
+{
+    struct round *round = journal->round;
+    journal->is_writing = true;
+    if (lay_out(journal, round)) {
+        pthread_cond_signal(&journal->has_tasks); /* another file is to be made ready */
+    }
+    pthread_mutex_unlock(&journal->lock);
+    uint64_t began_us = now_us(journal);
+    write_round(journal, round);
+    uint64_t took_us = now_us(journal) - began_us;
+    pthread_mutex_lock(&journal->lock);
+    journal->is_writing = false;
+    journal->sync_us = round->has_disk ? took_us : 0;
+    journal->n_answered = round->n_entries;
+    return took_us;
 }
 
 /* With the lock held: those who were just answered may write again. */
@@ -267,33 +296,46 @@ gather(struct yk_journal *journal)
     }
 }
 
+void
+flusher_write_here(struct yk_journal *journal)
+{
+    for (uint32_t i = 0; i < HERE_MAX && journal->first != NULL; i++) {
+        uint64_t took_us = take_round(journal);
+        if (took_us > SLOW_US) {
+            journal->here_from_us = now_us(journal) + SLOW_PAUSE_US;
+            break;
+        }
+    }
+    if (journal->first != NULL) {
+        pthread_cond_signal(&journal->has_bundles);
+    }
+}
+
 void *
 flusher_run(void *arg)
 {
     struct yk_journal *journal = arg;
-    struct round *round = malloc(sizeof(*round));
-    YK_ASSERT(round != NULL);
     pthread_mutex_lock(&journal->lock);
     for (;;) {
-        while (journal->first == NULL && !journal->is_ending) {
+        while ((journal->first == NULL || journal->is_writing) && !journal->is_ending) {
             pthread_cond_wait(&journal->has_bundles, &journal->lock);
         }
         if (journal->first == NULL) {
             break;
         }
         gather(journal);
-        if (lay_out(journal, round)) {
-            pthread_cond_signal(&journal->has_tasks); /* another file is to be made ready */
-        }
-        pthread_mutex_unlock(&journal->lock);
-        uint64_t took_us = write_round(journal, round);
-        pthread_mutex_lock(&journal->lock);
-        journal->sync_us = took_us;
-        journal->n_answered = round->n_entries;
+        (void)take_round(journal);
     }
     pthread_mutex_unlock(&journal->lock);
-    free(round);
     return NULL;
+}
+
+enum yk_err
+flusher_open(struct yk_journal *journal)
+{
+    journal->fd = -1;
+    journal->round = malloc(sizeof(*journal->round));
+    return journal->round != NULL ? YK_OK : YK_ENOMEM;
 }
 
 void
@@ -305,4 +347,6 @@ flusher_close(struct yk_journal *journal)
     }
     free(journal->staging);
     journal->staging = NULL;
+    free(journal->round);
+    journal->round = NULL;
 }

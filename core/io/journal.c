@@ -51,7 +51,6 @@ init(struct yk_journal *journal, const struct yk_journal_config *config, char *e
 {
     pthread_condattr_t monotonic;
     journal->config = *config;
-    journal->fd = -1;
     journal->last = &journal->first;
     journal->last_piece = &journal->pieces;
     journal->n_lanes = config->n_lanes;
@@ -71,7 +70,8 @@ init(struct yk_journal *journal, const struct yk_journal_config *config, char *e
     journal->needed_from = calloc(config->n_workers, sizeof(uint64_t));
     journal->snapshot_sizes =
         calloc((size_t)config->n_buckets * config->n_lanes + 1, sizeof(uint64_t));
-    if (journal->needed_from == NULL || journal->snapshot_sizes == NULL) {
+    if (flusher_open(journal) != YK_OK || journal->needed_from == NULL ||
+        journal->snapshot_sizes == NULL) {
         snprintf(error, YK_ERROR_SIZE, "out of memory");
         return YK_ENOMEM;
     }
@@ -178,6 +178,15 @@ yk_journal_start(struct yk_journal *journal, char *error)
     return YK_OK;
 }
 
+/* A write that waits for no device takes less than waking a thread for it does. */
+static bool
+writes_here(const struct yk_journal *journal)
+{
+    const struct yk_world *world = journal->config.world;
+    return !journal->config.has_disk && !journal->is_writing &&
+           (journal->here_from_us == 0 || world->now_us(world->arg) >= journal->here_from_us);
+}
+
 void
 yk_journal_submit(struct yk_journal *journal, struct yk_bundle *bundle)
 {
@@ -187,7 +196,9 @@ yk_journal_submit(struct yk_journal *journal, struct yk_bundle *bundle)
     *journal->last = bundle;
     journal->last = &bundle->next;
     journal->n_waiting += bundle->n_entries;
-    if (was_empty || journal->n_waiting >= journal->n_answered) {
+    if (writes_here(journal)) {
+        flusher_write_here(journal);
+    } else if (was_empty || journal->n_waiting >= journal->n_answered) {
         pthread_cond_signal(&journal->has_bundles);
     }
     pthread_mutex_unlock(&journal->lock);

@@ -49,6 +49,8 @@ struct yk_journal {
     struct yk_log log;
     bool is_ending;
     bool is_running;
+    bool is_writing;       /* a round is on its way: the next one gathers */
+    uint64_t here_from_us; /* workers write themselves from then on */
     pthread_t flusher, keeper;
     struct yk_bundle *first, **last; /* submitted */
     uint32_t n_waiting;              /* entries of those */
@@ -56,7 +58,8 @@ struct yk_journal {
     uint32_t n_answered;             /* entries of the last round */
     struct yk_journal_figures figures;
 
-    /* The flusher's own. */
+    /* Of who writes. */
+    struct round *round;
     int fd; /* of the current segment, -1: none */
     bool is_direct, is_dirty;
     uint64_t segment_start, written_to, synced_to; /* positions */
@@ -77,7 +80,10 @@ enum yk_err found_open(struct yk_journal *journal, char *error) YK_MUST_CHECK;
 void found_close(struct yk_journal *journal);
 
 /* flusher.c */
+enum yk_err flusher_open(struct yk_journal *journal) YK_MUST_CHECK;
 void *flusher_run(void *journal);
+/* With the lock held: writes what has been submitted, on the caller's thread. */
+void flusher_write_here(struct yk_journal *journal);
 void flusher_close(struct yk_journal *journal);
 /* Says what failed, and ends the process. */
 void journal_fail(struct yk_journal *journal, const char *what, uint64_t number);

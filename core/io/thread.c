@@ -556,6 +556,11 @@ take_turn(struct thread *thread)
     (void)take_mail(thread);
     step_turn(thread);
     take_effects(thread);
+    if (__atomic_load_n(&thread->done_bundles, __ATOMIC_ACQUIRE) != NULL) { /* written here */
+        (void)take_mail(thread);
+        step_turn(thread);
+        take_effects(thread);
+    }
     settle_touched(thread);
     if (thread->links != NULL) {
         yk_links_flush(thread->links);

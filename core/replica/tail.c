@@ -13,7 +13,7 @@ enum { ROOM_MIN = 4 };
 void
 yk_tail_init(struct yk_tail *tail, uint64_t base)
 {
-    *tail = (struct yk_tail){.base = base};
+    *tail = (struct yk_tail){.base = base, .last = base};
 }
 
 static void
@@ -46,6 +46,9 @@ yk_tail_above(const struct yk_tail *tail, uint64_t version)
 {
     uint32_t high = tail->n;
     uint32_t step = 1;
+    if (version >= tail->last) {
+        return tail->n;
+    }
     while (step <= high && yk_tail_at(tail, high - step)->version > version) {
         high -= step;
         step *= 2;
@@ -65,6 +68,9 @@ yk_tail_above(const struct yk_tail *tail, uint64_t version)
 bool
 yk_tail_has(const struct yk_tail *tail, uint64_t version)
 {
+    if (version == tail->last) {
+        return true; /* the usual question, and the ring is not in the caches */
+    }
     uint32_t above = yk_tail_above(tail, version);
     return (above > 0 ? yk_tail_at(tail, above - 1)->version : tail->base) == version;
 }
@@ -95,6 +101,7 @@ yk_tail_push(struct yk_tail *tail, const struct yk_tail_entry *entry)
         return YK_ENOMEM;
     }
     tail->n++;
+    tail->last = entry->version;
     *yk_tail_at(tail, tail->n - 1) = *entry;
     tail->bytes += entry_bytes(entry);
     return YK_OK;
@@ -120,5 +127,6 @@ yk_tail_cut(struct yk_tail *tail, uint64_t version)
         tail->bytes -= entry_bytes(entry);
         entry_done(entry);
         tail->n--;
+        tail->last = tail->n > 0 ? yk_tail_at(tail, tail->n - 1)->version : tail->base;
     }
 }

@@ -26,6 +26,7 @@ struct yk_tail {
     struct yk_tail_entry *ring; /* own */
     uint32_t first, n, room;    /* room: a power of two, or 0 */
     uint64_t base;              /* version of the entry before the first; 0: there was none */
+    uint64_t last;              /* version of the last entry, or base: looked at without the ring */
     uint64_t bytes;             /* of keys and values, and of the entries themselves */
 };
 
@@ -43,7 +44,7 @@ yk_tail_at(const struct yk_tail *tail, uint32_t index)
 static inline uint64_t
 yk_tail_last(const struct yk_tail *tail)
 {
-    return tail->n > 0 ? yk_tail_at(tail, tail->n - 1)->version : tail->base;
+    return tail->last;
 }
 
 /* Index of the first entry above that version; n: there is none. */
