@@ -64,8 +64,10 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
                           "they can."},
     [YK_NODE_WEIGHT] = {KEY("weight", UINT), .fallback = "1", .min = 1, .max = 1000,
                         .help = "Share of the data, in proportion to other nodes' weights."},
-    [YK_NODE_WORKERS] = {KEY("workers", STRING), .fallback = "auto",
-                         .help = "Threads that serve, 1 to 64; auto: one for each core."},
+    [YK_NODE_WORKERS] =
+        {KEY("workers", STRING), .fallback = "auto",
+         .help = "Threads that serve, 1 to 64; auto: one for each core, shared with the "
+                 "other nodes of the file that have this address."},
     [YK_NODE_LANES] = {KEY("lanes", UINT), .flags = YK_OPTION_FIXED, .fallback = "16", .min = 1,
                        .max = YK_LANES_MAX,
                        .help =

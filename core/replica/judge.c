@@ -45,8 +45,8 @@ release_key(struct yk_lane *lane, struct yk_op *op, bool is_applied)
 static void
 drop_record(struct yk_lane *lane, struct yk_buffer *record)
 {
-    bool may_spare = lane->is_inline && lane->spare == NULL && record != NULL &&
-                     record->size <= SPARE_SIZE &&
+    bool may_spare = lane->is_inline && !yk_lane_is_clustered(lane) && lane->spare == NULL &&
+                     record != NULL && record->size <= SPARE_SIZE &&
                      __atomic_load_n(&record->n_refs, __ATOMIC_ACQUIRE) == 1;
     if (may_spare) {
         lane->spare = record;
@@ -127,11 +127,12 @@ complain(struct yk_lane *lane, const struct yk_op *op, enum yk_err result)
 
 /* Judging */
 
-/* Of an engine that answers at once every record up to SPARE_SIZE has room for so much. */
+/* Of an engine that answers at once every record up to SPARE_SIZE has room for so much, where no
+ * log keeps it. */
 static struct yk_buffer *
 take_buffer(struct yk_lane *lane, size_t size)
 {
-    bool may_spare = lane->is_inline && size <= SPARE_SIZE;
+    bool may_spare = lane->is_inline && !yk_lane_is_clustered(lane) && size <= SPARE_SIZE;
     struct yk_buffer *buffer = lane->spare;
     if (!may_spare || buffer == NULL) {
         buffer = yk_buffer_new(may_spare ? SPARE_SIZE : size);

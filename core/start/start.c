@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -233,6 +234,23 @@ make_folder(void *arg, const struct yk_backend_place *place, char *error)
     return path;
 }
 
+/* Nodes of the file that run on this machine, as their addresses have it; this one is among them.
+ */
+static uint32_t
+nodes_here(const struct yk_config *config)
+{
+    struct yk_address own;
+    struct yk_address other;
+    char reason[YK_ERROR_SIZE];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < config->n_nodes; i++) {
+        n += yk_address_parse(config->node.address, &own, reason) == YK_OK &&
+             yk_address_parse(config->nodes[i].address, &other, reason) == YK_OK &&
+             own.kind == other.kind && memcmp(own.bytes, other.bytes, sizeof(own.bytes)) == 0;
+    }
+    return n > 0 ? n : 1;
+}
+
 uint32_t
 yk_start_workers(const struct yk_config *config)
 {
@@ -241,6 +259,7 @@ yk_start_workers(const struct yk_config *config)
         cpu_set_t set;
         CPU_ZERO(&set);
         n = pthread_getaffinity_np(pthread_self(), sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+        n /= nodes_here(config);
     }
     n = n > (long)config->node.lanes ? (long)config->node.lanes : n;
     return n < 1 ? 1 : n > YK_WORKERS_MAX ? YK_WORKERS_MAX : (uint32_t)n;
