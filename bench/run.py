@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 SRCDIR = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..")
 RESULTS = os.path.join(SRCDIR, "bench", "RESULTS.md")
@@ -145,10 +146,89 @@ class Server:
         self.stop()
 
 
+class Cluster:
+    """Three nodes on this machine, each with a copy of everything; a client talks to one of them."""
+
+    protocol = "text"
+
+    def __init__(self, place, durability):
+        self.file = os.path.join(place, "cluster.conf")
+        ports = [free_port() for _ in range(6)]
+        self.port = ports[0]
+        text = (f"[cluster]\ncoordinator = quorum\n[bucket default]\nbackend = memory\ndurability = {durability}\n"
+                f"copies = 3\n[frontend memcached]\nlisten = 127.0.0.1:{ports[0]}\n")
+        for i, name in enumerate("abc"):
+            text += (f"[node {name}]\nroles = manager, server, gateway\naddress = 127.0.0.1:{ports[3 + i]}\n"
+                     f"data = {place}/{name}\nfrontend.memcached.listen = 127.0.0.1:{ports[i]}\n")
+        with open(self.file, "w", encoding="utf-8") as file:
+            file.write(text)
+        self.pids = [int(pid) for pid in re.findall(r"started, pid (\d+)", self.run("up"))]
+
+    def run(self, verb, *arguments):
+        done = subprocess.run([YAKUMO, verb, self.file, *arguments], env=ENVIRONMENT, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode != 0:
+            raise SystemExit(f"bench: yakumo {verb}: {done.stdout.strip()}")
+        return done.stdout
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.run("down")
+
+
+class Etcd:
+    """Three members on this machine; a client talks to the JSON gateway of the leader."""
+
+    protocol = "etcd"
+
+    def __init__(self, place):
+        peers, self.clients = ([f"http://127.0.0.1:{free_port()}" for _ in range(3)] for _ in range(2))
+        members = ",".join(f"m{i}={peer}" for i, peer in enumerate(peers))
+        self.children = []
+        for i in range(3):
+            with open(os.path.join(place, f"etcd-{i}.log"), "wb") as log:
+                self.children.append(subprocess.Popen(
+                    ["etcd", "--name", f"m{i}", "--data-dir", os.path.join(place, f"etcd-{i}"), "--log-level", "error",
+                     "--listen-peer-urls", peers[i], "--initial-advertise-peer-urls", peers[i],
+                     "--listen-client-urls", self.clients[i], "--advertise-client-urls", self.clients[i],
+                     "--initial-cluster", members, "--initial-cluster-token", place],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        self.pids = [child.pid for child in self.children]
+        self.port = self.leader()
+
+    def leader(self):
+        """Its port, when there is one."""
+        until = time.monotonic() + 30
+        while time.monotonic() < until:
+            for url in self.clients:
+                try:
+                    with urllib.request.urlopen(urllib.request.Request(f"{url}/v3/maintenance/status", b"{}"),
+                                                timeout=1) as answer:
+                        status = json.load(answer)
+                except OSError:
+                    continue
+                if status.get("leader", "0") != "0" and status["leader"] == status["header"]["member_id"]:
+                    return int(url.rpartition(":")[2])
+            time.sleep(0.1)
+        raise SystemExit("bench: etcd has no leader after 30 s")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for child in self.children:
+            child.terminate()
+        for child in self.children:
+            child.wait()
+
+
 def load(server, *arguments, cores=None):
     """What `yakumo bench --json` says of a server, with what it says made handy."""
+    pids = ",".join(map(str, server.pids)) if hasattr(server, "pids") else server.child.pid
     command = [YAKUMO, "bench", f"--server=127.0.0.1:{server.port}", f"--protocol={server.protocol}",
-               f"--pid={server.child.pid}", "--json", "--quiet", *arguments]
+               f"--pid={pids}", "--json", "--quiet", *arguments]
     done = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           check=False, preexec_fn=pinned(cores or loader_cores()))
     if done.returncode != 0:
@@ -481,6 +561,21 @@ def sets_of(report):
     return report["requests_per_second"]
 
 
+SETS_HEAD = ["<case", "<sets per second", "median", "least - greatest", "target", "<verdict"]
+
+
+def sets_row(cases, case, peer, target):
+    """The more the better: at least target times those of the peer."""
+    name = f"yakumo / {peer}"
+    if (case, peer) not in cases.reports:
+        return [case, name, "-", "-", "-", f"{peer} is not installed"]
+    ratios = [sets_of(ours) / sets_of(theirs)
+              for ours, theirs in zip(cases.reports[case, "yakumo"], cases.reports[case, peer])]
+    ratio = statistics.median(ratios)
+    return [case, name, f"{ratio:.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}",
+            "-" if target is None else f">= {target}", verdict(ratio, target, is_at_most=False)]
+
+
 def run_disk():
     """The more the better here: so the ratios are of sets per second."""
     cases = Cases()
@@ -495,18 +590,9 @@ def run_disk():
                                       f"--warm-up={options.warm_up}", f"--seconds={options.seconds}", cores=CORES)
                     shutil.rmtree(place)
                     cases.add(f"{n_clients} client{'s' if n_clients > 1 else ''}", kind, report)
-    rows = []
-    for n_clients, target in (("1 client", None), ("64 clients", 1.5), ("512 clients", None)):
-        if (n_clients, "redis") not in cases.reports:
-            rows.append([n_clients, "yakumo / redis", "-", "-", "-", "redis is not installed"])
-            continue
-        ratios = [sets_of(ours) / sets_of(theirs) for ours, theirs in
-                  zip(cases.reports[n_clients, "yakumo"], cases.reports[n_clients, "redis"])]
-        ratio = statistics.median(ratios)
-        rows.append([n_clients, "yakumo / redis", f"{ratio:.2f}", f"{min(ratios):.2f} - {max(ratios):.2f}",
-                     "-" if target is None else f">= {target}", verdict(ratio, target, is_at_most=False)])
-    return (table(REQUEST_HEAD, request_rows(cases)) + "\n\n" +
-            table(["<case", "<sets per second", "median", "least - greatest", "target", "<verdict"], rows))
+    rows = [sets_row(cases, case, "redis", target)
+            for case, target in (("1 client", None), ("64 clients", 1.5), ("512 clients", None))]
+    return table(REQUEST_HEAD, request_rows(cases)) + "\n\n" + table(SETS_HEAD, rows)
 
 
 def run_journal():
@@ -527,6 +613,61 @@ def run_journal():
               for case in loads for durability in ("os", "disk")]
     head = [name.replace("<server", "<durability") for name in REQUEST_HEAD]
     return table(head, request_rows(cases)) + "\n\n" + table(RATIO_HEAD, ratios)
+
+
+def processes_cpu(pids):
+    """Seconds that they have taken so far."""
+    ticks = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            fields = file.read().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+# us of CPU of all processes, as measured once on two cores of another machine: least and greatest
+KUMOFS = {"gets": (56, 61), "sets": (108, 174)}
+
+
+def run_cluster():
+    cases, idle = Cases(), []
+    for turn in range(options.rounds):
+        say(f"cluster: round {turn + 1} of {options.rounds}")
+        place = tempfile.mkdtemp(dir=options.place)
+        with Cluster(place, "os") as cluster:
+            load(cluster, "--fill", "--seconds=0", cores=CORES)
+            for case, ratio in (("gets", "1:0"), ("sets", "0:1")):
+                cases.add(case, "yakumo", load(cluster, f"--ratio={ratio}", f"--warm-up={options.warm_up}",
+                                               f"--seconds={options.seconds}", cores=CORES))
+            before = processes_cpu(cluster.pids)
+            time.sleep(3)
+            idle.append((processes_cpu(cluster.pids) - before) / 3)
+        shutil.rmtree(place)
+    rows = []
+    for case, (least, greatest) in KUMOFS.items():
+        cpu = cases.median(case, "yakumo", cpu_of)
+        rows.append([case, f"{least} - {greatest}", number(cpu, 1), f"{cpu / greatest:.2f} - {cpu / least:.2f}",
+                     "<= 0.2", verdict(2 * cpu / (least + greatest), 0.2)])
+    return (table(REQUEST_HEAD, request_rows(cases)) + "\n\n" +
+            table(["<case", "kumofs us", "yakumo us", "ratio to its greatest - least", "target",
+                   "<verdict, to the middle"], rows) +
+            f"\n\nWithout any client the three nodes take {statistics.median(idle) * 100:.1f} % of a core.")
+
+
+def run_cluster_disk():
+    cases = Cases()
+    for turn in range(options.rounds):
+        say(f"cluster-disk: round {turn + 1} of {options.rounds}")
+        for kind in ("etcd", "yakumo"):
+            if kind == "yakumo" or shutil.which("etcd"):
+                place = tempfile.mkdtemp(dir=options.place)
+                with (Cluster(place, "disk") if kind == "yakumo" else Etcd(place)) as server:
+                    cases.add("64 clients", kind, load(
+                        server, "--ratio=0:1", "--connections=64", f"--warm-up={options.warm_up}",
+                        f"--seconds={options.seconds}", cores=CORES))
+                shutil.rmtree(place)
+    return table(REQUEST_HEAD, request_rows(cases)) + "\n\n" + table(SETS_HEAD, [
+        sets_row(cases, "64 clients", "etcd", 10)])
 
 
 def run_start():
@@ -599,6 +740,13 @@ cores."""),
 Only sets, of 100-byte values, on the memory engine with one worker; CPU of all threads of the server. At `memory`
 there is no journal, at `os` a set is answered when it is written, at `disk` when it is on the device. Server and
 loader share all cores."""),
+    "cluster": ("Three nodes, three copies", run_cluster, """\
+Three nodes on this machine by `yakumo up`, coordinator quorum, `durability = os`, the memory engine; 50 connections to
+one of the nodes, as kumofs had one gateway, 100-byte values; CPU of all nodes together. kumofs's figures were measured
+once, with three servers, a manager and a gateway on two cores."""),
+    "cluster-disk": ("Sets on three disks", run_cluster_disk, """\
+Only sets, of 100-byte values, from 64 connections: three nodes with `durability = disk` against three members of etcd,
+loaded at their leader through its JSON gateway. All share one machine and one disk."""),
     "start": ("A start with 10 M items", run_start, """\
 10 M items of 19 and 100 bytes in a bucket on the memory engine with `durability = os`, two workers: how long a start
 takes until the node serves, from its snapshots and the journal, with the files in the page cache."""),
@@ -617,7 +765,8 @@ def describe_machine():
     model = re.search(r"^model name\s*:\s*(.*)$", open("/proc/cpuinfo", encoding="ascii").read(), re.M)
     lines = [f"- {model[1] if model else platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"]
     versions = []
-    for package in ("gcc", "memcached", "redis-server", "valkey-server", "liblmdb0", "libtokyocabinet9", "libdb5.3"):
+    for package in ("gcc", "memcached", "redis-server", "valkey-server", "liblmdb0", "libtokyocabinet9", "libdb5.3",
+                    "etcd-server"):
         shown = output_of("dpkg-query", "--show", "--showformat=${Status} ${Version}", package)
         if shown.startswith("install ok installed "):
             versions.append(f"{package} {shown.split()[-1]}")

@@ -298,7 +298,7 @@ def bad_options():
                               ("--keys=0", "--keys is 1 to 1000000000000, not 0"),
                               ("--ratio=0:0", "--ratio is GETS:SETS"),
                               ("--ratio=1", "--ratio is GETS:SETS"),
-                              ("--protocol=http", "--protocol is text, meta or resp, not 'http'"),
+                              ("--protocol=http", "--protocol is text, meta, resp or etcd, not 'http'"),
                               ("--key-size=8", "--key-size: is 9 to 250 here, not 8"),
                               ("--value-size=1-x", "--value-size: '1-x' is no size"),
                               ("--value-size=20000000", "--value-size: is 0 to 16777216 here, not 20000000"),
@@ -310,6 +310,7 @@ def bad_options():
                               ("--pid=1,x", "--pid is process numbers"),
                               ("--no-such", "Unknown option")):
         matches(refused(argument), pattern, f"what is said of {argument}")
+    matches(refused("--protocol=etcd"), "etcd is loaded with sets only: --ratio=0:1", "etcd and gets")
     matches(refused("--protocol=meta", "--multi-get=2"), "--multi-get is 1 with them", "meta and multi-get")
     matches(refused("--threads=5", "--connections=4"), "less than --threads, 5", "threads without a connection")
     matches(refused("--connections=10000", "--pipeline=4096", "--value-size=1000"), "would need", "memory")

@@ -361,7 +361,8 @@ test_talks(void)
         for (uint64_t n = 1; n <= 200; n++) {
             ask(fixture);
             g_assert_cmpmem(exchange->out, exchange->out_size, requests, strlen(requests));
-            g_assert_cmpuint(bench_request_size_max(&fixture->items, 3), >, 100);
+            g_assert_cmpuint(bench_request_size_max(&fixture->items, fixture->exchange.protocol, 3),
+                             >, 100);
             size_t piece_max = n == 1 ? 1 : n == 2 ? 10000 : 1 + n / 10;
             if (!feed(exchange, answers, strlen(answers), &random, piece_max)) {
                 g_error("round %u: %s", (unsigned)n, exchange->wrong);
@@ -462,6 +463,40 @@ test_wrong(void)
     }
 }
 
+static void
+test_etcd(void)
+{
+    static const char answers[] =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 13\r\n\r\n"
+        "{\"header\":{}}HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
+        "HTTP/1.1 200 OK\r\n\r\n";
+    struct yk_random random = {1};
+    for (size_t piece_max = 1; piece_max < 300; piece_max += 13) {
+        struct fixture *fixture = fixture_new(BENCH_ETCD);
+        struct bench_exchange *exchange = &fixture->exchange;
+        for (uint64_t key = 1; key <= 3; key++) {
+            bench_exchange_set(exchange, key);
+        }
+        g_autofree char *first = g_strndup(exchange->out, exchange->out_size / 3);
+        g_autofree char *key = g_base64_encode((const guchar *)"key:000000000000001", 19);
+        g_autofree char *value =
+            g_base64_encode((const guchar *)bench_items_value(&fixture->items, 1), 3);
+        g_autofree char *body = g_strdup_printf("{\"key\":\"%s\",\"value\":\"%s\"}", key, value);
+        g_autofree char *expected = g_strdup_printf(
+            "POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nContent-Length: %zu\r\n\r\n%s", strlen(body),
+            body);
+        g_assert_cmpstr(first, ==, expected);
+        g_assert_cmpuint(bench_request_size_max(&fixture->items, BENCH_ETCD, 0), >=,
+                         strlen(expected));
+        g_assert_true(feed(exchange, answers, strlen(answers), &random, piece_max));
+        g_assert_true(bench_exchange_is_done(exchange));
+        g_assert_cmpuint(exchange->n_sets, ==, 3);
+        g_assert_cmpuint(exchange->n_errors, ==, 1);
+        g_assert_cmpstr(fixture->errors.texts[0].text, ==, "HTTP/1.1 503 Service Unavailable");
+        fixture_free(fixture);
+    }
+}
+
 /* A line without end is refused, not kept. */
 static void
 test_long_line(void)
@@ -492,8 +527,9 @@ test_request_size(void)
             } else {
                 bench_exchange_get(&fixture->exchange, keys, i % 3 == BENCH_META ? 1 : n);
             }
-            g_assert_cmpuint(fixture->exchange.out_size, <=,
-                             bench_request_size_max(&fixture->items, n));
+            g_assert_cmpuint(
+                fixture->exchange.out_size, <=,
+                bench_request_size_max(&fixture->items, fixture->exchange.protocol, n));
         }
         fixture_free(fixture);
     }
@@ -514,6 +550,7 @@ main(int argc, char **argv)
     g_test_add_func("/bench/protocol/talks", test_talks);
     g_test_add_func("/bench/protocol/errors", test_errors);
     g_test_add_func("/bench/protocol/wrong", test_wrong);
+    g_test_add_func("/bench/protocol/etcd", test_etcd);
     g_test_add_func("/bench/protocol/long-line", test_long_line);
     g_test_add_func("/bench/protocol/request-size", test_request_size);
     return g_test_run();

@@ -86,7 +86,7 @@ clock_ns(void)
 static uint32_t
 fill_pipeline(const struct bench_plan *plan)
 {
-    size_t size = bench_request_size_max(&plan->items, 0);
+    size_t size = bench_request_size_max(&plan->items, plan->protocol, 0);
     size_t n = size < FILL_BYTES ? FILL_BYTES / size : 1;
     return (uint32_t)MIN(MAX(n, plan->pipeline), (size_t)BENCH_FILL_PIPELINE);
 }
@@ -101,8 +101,8 @@ static size_t
 out_size_max(const struct bench_plan *plan)
 {
     bool has_sets = plan->n_sets_of_ratio > 0;
-    size_t set = bench_request_size_max(&plan->items, 0);
-    size_t get = bench_request_size_max(&plan->items, plan->multi_get);
+    size_t set = bench_request_size_max(&plan->items, plan->protocol, 0);
+    size_t get = bench_request_size_max(&plan->items, plan->protocol, plan->multi_get);
     size_t size = plan->pipeline * (has_sets ? MAX(set, get) : get);
     if (plan->sets_on_miss) {
         size = MAX(size, plan->pipeline * plan->multi_get * set);

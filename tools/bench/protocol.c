@@ -1,5 +1,5 @@
 /* Requests and answers of memcached's text protocol and meta commands (protocol.txt of memcached)
- * and of RESP2 (Redis, Valkey). */
+ * and of RESP2 (Redis, Valkey), and sets through etcd's JSON gateway (its api_grpc_gateway). */
 #include <config.h>
 
 #include "tools/bench/protocol.h"
@@ -30,6 +30,22 @@ put_number(struct bench_exchange *exchange, uint64_t number)
         number /= 10;
     } while (number > 0);
     put(exchange, digits + at, sizeof(digits) - at);
+}
+
+static size_t
+base64_size(size_t size)
+{
+    return (size + 2) / 3 * 4;
+}
+
+static void
+put_base64(struct bench_exchange *exchange, const char *bytes, size_t size)
+{
+    gint state = 0;
+    gint save = 0;
+    char *to = exchange->out + exchange->out_size;
+    size_t n = g_base64_encode_step((const guchar *)bytes, size, FALSE, to, &state, &save);
+    exchange->out_size += n + g_base64_encode_close(FALSE, to + n, &state, &save);
 }
 
 /* RESP says a size before each word, so the key is written behind room for it. */
@@ -67,6 +83,24 @@ bench_exchange_clear(struct bench_exchange *exchange)
     exchange->n_missed = 0;
 }
 
+static void
+put_etcd_set(struct bench_exchange *exchange, uint64_t key)
+{
+    char text[BENCH_KEY_SIZE_MAX];
+    uint32_t key_size = bench_items_key(exchange->items, key, text);
+    uint32_t size = bench_items_value_size(exchange->items, key);
+    PUT(exchange, "POST /v3/kv/put HTTP/1.1\r\nHost: etcd\r\nContent-Length: ");
+    put_number(exchange,
+               sizeof("{'key':'','value':''}") - 1 + base64_size(key_size) + base64_size(size));
+    PUT(exchange, "\r\n\r\n{\"key\":\"");
+    put_base64(exchange, text, key_size);
+    PUT(exchange, "\",\"value\":\"");
+    put_base64(exchange, bench_items_value(exchange->items, key), size);
+    PUT(exchange, "\"}");
+    exchange->asks[exchange->n_asks++] =
+        (struct bench_ask){.key = key, .is_set = true, .is_last = true};
+}
+
 void
 bench_exchange_set(struct bench_exchange *exchange, uint64_t key)
 {
@@ -87,6 +121,9 @@ bench_exchange_set(struct bench_exchange *exchange, uint64_t key)
         put_key(exchange, key)->is_set = true;
         PUT(exchange, "$");
         break;
+    case BENCH_ETCD:
+        put_etcd_set(exchange, key);
+        return;
     }
     put_number(exchange, size);
     PUT(exchange, "\r\n");
@@ -113,6 +150,8 @@ bench_exchange_get(struct bench_exchange *exchange, const uint64_t *keys, uint32
             PUT(exchange, "\r\n$4\r\nMGET\r\n");
         }
         break;
+    case BENCH_ETCD:
+        g_assert_not_reached(); /* see verb.c */
     }
     for (uint32_t i = 0; i < n; i++) {
         if (exchange->protocol != BENCH_RESP) {
@@ -131,9 +170,14 @@ bench_exchange_get(struct bench_exchange *exchange, const uint64_t *keys, uint32
 }
 
 size_t
-bench_request_size_max(const struct bench_items *items, uint32_t n_keys)
+bench_request_size_max(const struct bench_items *items, enum bench_protocol protocol,
+                       uint32_t n_keys)
 {
     size_t n = MAX(n_keys, 1u);
+    if (protocol == BENCH_ETCD) {
+        return BENCH_REQUEST_HEAD_MAX + base64_size(items->key_sizes.max) +
+               base64_size(items->value_sizes.max);
+    }
     return BENCH_REQUEST_HEAD_MAX + n * (BENCH_KEY_HEAD_MAX + (size_t)items->key_sizes.max) +
            (n_keys == 0 ? items->value_sizes.max : 0);
 }
@@ -395,6 +439,53 @@ resp_line(struct bench_exchange *exchange, const char *line, size_t size)
     return value_begin(exchange, ask, number, line, size);
 }
 
+static void
+etcd_end(struct bench_exchange *exchange)
+{
+    exchange->n_errors += exchange->is_refused;
+    exchange->is_refused = false;
+    ask_done(exchange);
+}
+
+/* A line of an answer's head; an empty one ends it. */
+static bool
+etcd_line(struct bench_exchange *exchange, const char *line, size_t size)
+{
+    size_t at = sizeof("Content-Length: ") - 1;
+    if (!exchange->is_begun) {
+        if (!begins(line, size, "HTTP/1.1 ")) {
+            return wrong(exchange, "HTTP/1.1", line, size);
+        }
+        exchange->is_begun = true;
+        exchange->body_left = 0;
+        exchange->is_refused = !begins(line, size, "HTTP/1.1 200");
+        if (exchange->is_refused) {
+            bench_errors_count(exchange->errors, line, size, 1);
+        }
+    } else if (begins(line, size, "Content-Length: ")) {
+        if (!take_number(line, size, &at, &exchange->body_left)) {
+            return wrong(exchange, "a Content-Length", line, size);
+        }
+    } else if (size == 0 && exchange->body_left == 0) {
+        etcd_end(exchange);
+    } else if (size == 0) {
+        exchange->is_begun = false; /* the body comes */
+    }
+    return true;
+}
+
+/* Returns how many of the bytes belong to the body. */
+static size_t
+etcd_body(struct bench_exchange *exchange, size_t size)
+{
+    size_t n = (size_t)MIN(exchange->body_left, (uint64_t)size);
+    exchange->body_left -= n;
+    if (exchange->body_left == 0) {
+        etcd_end(exchange);
+    }
+    return n;
+}
+
 /* Bytes of the value under way. */
 static bool
 take_value(struct bench_exchange *exchange, const char *data, size_t size)
@@ -436,6 +527,10 @@ bench_exchange_feed(struct bench_exchange *exchange, const char *data, size_t si
             at += n;
             continue;
         }
+        if (exchange->body_left > 0 && !exchange->is_begun) {
+            at += etcd_body(exchange, size - at);
+            continue;
+        }
         const char *line = data + at;
         const char *end = memchr(line, '\n', MIN(size - at, (size_t)BENCH_LINE_MAX));
         if (exchange->at == exchange->n_asks) {
@@ -450,6 +545,7 @@ bench_exchange_feed(struct bench_exchange *exchange, const char *data, size_t si
         size_t line_size = (size_t)(end - line) - 1;
         if (!(exchange->protocol == BENCH_TEXT   ? text_line(exchange, line, line_size)
               : exchange->protocol == BENCH_META ? meta_line(exchange, line, line_size)
+              : exchange->protocol == BENCH_ETCD ? etcd_line(exchange, line, line_size)
                                                  : resp_line(exchange, line, line_size))) {
             return false;
         }

@@ -14,15 +14,16 @@
 
 #include "tools/bench/items.h"
 
-enum bench_protocol { BENCH_TEXT, BENCH_META, BENCH_RESP };
+/* ETCD: its JSON gateway, and sets only. */
+enum bench_protocol { BENCH_TEXT, BENCH_META, BENCH_RESP, BENCH_ETCD };
 
 enum {
     BENCH_LINE_MAX = 2048, /* bytes of a line of an answer */
     BENCH_ERROR_TEXTS = 8, /* error replies that are kept apart */
     BENCH_ERROR_TEXT_SIZE = 120,
     BENCH_WRONG_SIZE = 512,
-    BENCH_REQUEST_HEAD_MAX = 96, /* bytes of a request beside its keys and its value */
-    BENCH_KEY_HEAD_MAX = 16,     /* bytes that a further key takes beside itself */
+    BENCH_REQUEST_HEAD_MAX = 128, /* bytes of a request beside its keys and its value */
+    BENCH_KEY_HEAD_MAX = 16,      /* bytes that a further key takes beside itself */
 };
 
 /* Error replies by their text. */
@@ -66,7 +67,9 @@ struct bench_exchange {
     bool is_begun;       /* a request for several keys: its answer's head, or last key, has come */
     uint64_t value_left; /* bytes that still come of a value and its line end */
     uint64_t value_size;
-    const char *value; /* what it should be; NULL: not compared */
+    uint64_t body_left; /* ETCD: bytes that still come of an answer's body */
+    bool is_refused;    /* ETCD: by the answer's first line */
+    const char *value;  /* what it should be; NULL: not compared */
     uint32_t n_missed;
 
     /* Of all exchanges so far: requests answered, and keys of gets. */
@@ -80,7 +83,8 @@ void bench_exchange_set(struct bench_exchange *exchange, uint64_t key);
 /* n > 1: one request for all of them. */
 void bench_exchange_get(struct bench_exchange *exchange, const uint64_t *keys, uint32_t n);
 /* Bytes that a request takes at most in out; n_keys of a get, 0: a set. */
-size_t bench_request_size_max(const struct bench_items *items, uint32_t n_keys);
+size_t bench_request_size_max(const struct bench_items *items, enum bench_protocol protocol,
+                              uint32_t n_keys);
 
 static inline bool
 bench_exchange_is_done(const struct bench_exchange *exchange)

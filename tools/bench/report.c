@@ -7,7 +7,7 @@
 
 #include "tools/json.h"
 
-static const char *const protocol_names[] = {"text", "meta", "resp"};
+static const char *const protocol_names[] = {"text", "meta", "resp", "etcd"};
 
 static const struct {
     const char *name, *key;

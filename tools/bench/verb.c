@@ -39,7 +39,7 @@ static struct {
 
 static const GOptionEntry entries[] = {
     ENTRY("server", STRING, server, "where it listens (127.0.0.1:11211)", "HOST:PORT|unix:PATH"),
-    ENTRY("protocol", STRING, protocol, "text, meta (memcached) or resp (text)", "NAME"),
+    ENTRY("protocol", STRING, protocol, "text, meta (memcached), resp or etcd (text)", "NAME"),
     ENTRY("threads", INT64, threads, "threads (1)", "N"),
     ENTRY("connections", INT64, connections, "connections, of all threads (50)", "N"),
     ENTRY("pipeline", INT64, pipeline, "requests sent in one go (1)", "N"),
@@ -133,7 +133,7 @@ check_bounds(void)
 static bool
 read_protocol(struct bench_plan *plan)
 {
-    static const char *const names[] = {"text", "meta", "resp"};
+    static const char *const names[] = {"text", "meta", "resp", "etcd"};
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
         if (typed.protocol == NULL || strcmp(typed.protocol, names[i]) == 0) {
             plan->protocol = (enum bench_protocol)i;
@@ -144,7 +144,7 @@ read_protocol(struct bench_plan *plan)
                        : true;
         }
     }
-    return say("--protocol is text, meta or resp, not '%s'", typed.protocol);
+    return say("--protocol is text, meta, resp or etcd, not '%s'", typed.protocol);
 }
 
 static bool
@@ -157,6 +157,9 @@ read_ratio(struct bench_plan *plan)
          sscanf(typed.ratio, "%6u:%6u%c", &gets, &sets, &more) != 2 || gets + sets == 0)) {
         return say("--ratio is GETS:SETS, two numbers that are not both 0, such as 9:1, not '%s'",
                    typed.ratio);
+    }
+    if (plan->protocol == BENCH_ETCD && (gets > 0 || typed.sets_on_miss)) {
+        return say("etcd is loaded with sets only: --ratio=0:1, and no --set-on-miss");
     }
     plan->n_gets_of_ratio = gets;
     plan->n_sets_of_ratio = sets;
