@@ -21,15 +21,16 @@
 #define MS(n) ((int64_t)(n)*1000)
 
 enum {
-    NODES_MAX = 4,
+    NODES_MAX = 5,
     WORKERS = 2,
     LANES = 4,
-    SLOTS = 8,
+    SLOTS = 4,
     CLIENTS = 5,
     KEYS = 6,
+    COUNTERS = 2, /* keys whose SETs are numbers */
     MANAGER = NODES_MAX,
     PLACES,
-    TROUBLE_MS = 9000,
+    TROUBLE_MS = 13000,
     CALM_MS = 7000,
     LATE_MS = 2000,
     VALUE_MAX = 2000
@@ -99,7 +100,11 @@ static struct {
     struct yk_plugins *plugins;
     struct cluster_result *result;
     struct yk_random random;
-    bool traces, is_calm, is_slow;
+    FILE *traces; /* NULL: nobody wants to know */
+    bool is_calm, is_slow;
+    bool is_memory; /* durability: a crash forgets */
+    uint32_t lost;  /* bits of slots that began anew, all having forgotten */
+    uint32_t slots[KEYS];
     int64_t now_us;
     struct happening *heap;
     uint32_t n_heap, heap_room;
@@ -134,12 +139,12 @@ static void
 trace(const char *format, ...)
 {
     va_list arguments;
-    if (sim.traces) {
-        printf("%9.2f ", (double)sim.now_us / 1000);
+    if (sim.traces != NULL) {
+        fprintf(sim.traces, "%9.2f ", (double)sim.now_us / 1000);
         va_start(arguments, format);
-        vprintf(format, arguments);
+        vfprintf(sim.traces, format, arguments);
         va_end(arguments);
-        printf("\n");
+        fputc('\n', sim.traces);
     }
 }
 
@@ -273,7 +278,7 @@ world_sleep_us(void *arg, uint64_t us)
 static void
 world_log(void *arg, enum yk_log_level level, const char *from, const char *line)
 {
-    if (sim.traces) {
+    if (sim.traces != NULL) {
         trace("node %u log %d %s: %s", (uint32_t)((struct node *)arg - sim.nodes), level, from,
               line);
     }
@@ -320,6 +325,10 @@ send_frame(struct node *node, const struct yk_effect *effect)
     uint32_t to = effect->send.peer - 1;
     struct yk_buffer *bytes = effect->send.bytes;
     YK_ASSERT(to < sim.n_nodes && to != from);
+    if (sim.traces != NULL) {
+        trace("node %u sends %u: %llx", from, to,
+              (unsigned long long)yk_hash(yk_slice_of(bytes->data, bytes->size)));
+    }
     for (uint32_t n = 1 + (!sim.is_calm && chance(sim.doubling)); n > 0; n--) {
         int64_t way = way_us(from, to);
         if (way >= 0) {
@@ -509,10 +518,14 @@ judge(const struct question *question, const struct yk_slot_wish *wish)
                                    .n_slots = 1};
     enum yk_refusal refusal = yk_manager_judge(&sim.bucket, &proposal);
     refusal = refusal != YK_REFUSAL_NONE ? refusal : slot.refusal;
-    if (sim.traces)
+    if (sim.traces != NULL) {
         trace("manager: node %u slot %u wish %d of epoch %u about %u: %s", question->node,
               wish->slot, wish->wish.kind, wish->wish.epoch, wish->wish.node,
               yk_refusal_text(refusal));
+    }
+    if (refusal == YK_REFUSAL_NONE && wish->wish.kind == YK_WISH_REINIT) {
+        sim.lost |= 1u << wish->slot;
+    }
     return refusal == YK_REFUSAL_NONE;
 }
 
@@ -603,6 +616,7 @@ start(struct node *node)
     g_autoptr(GString) why = g_string_new(NULL);
     const uint32_t *incarnations[1] = {node->incarnations};
     node->boot++;
+    node->incarnation += sim.is_memory && node->boot > 1;
     for (uint32_t i = 0; i < LANES; i++) {
         node->incarnations[i] = node->incarnation;
     }
@@ -624,7 +638,7 @@ start(struct node *node)
     node->asked_us = 0;
     if (yk_node_new(&setup, &node->node, error) != YK_OK) {
         fail("%s", error);
-    } else if (!disk_recover(node->disk, node->node, why)) {
+    } else if (!sim.is_memory && !disk_recover(node->disk, node->node, why)) {
         fail("recovery of node %u: %s", (uint32_t)(node - sim.nodes), why->str);
     }
     for (uint32_t i = 0; i < WORKERS; i++) {
@@ -660,7 +674,7 @@ crash(uint32_t index)
     node->boot++;
     for (uint32_t i = 0; i < CLIENTS; i++) {
         struct client *client = &sim.clients[i];
-        if (client->op != NULL && client->op->reply.number == index + 1) {
+        if (client->op != NULL && client->target == index) {
             client->op = NULL; /* nobody will answer */
         }
     }
@@ -743,6 +757,7 @@ deliver(struct client *client)
     op->request.struct_size = sizeof(op->request);
     op->hash = yk_hash(op->request.key);
     op->slot = (uint16_t)yk_ring_slot(&node->node->buckets[0]->ring, op->hash);
+    sim.slots[client->operation->key] = op->slot;
     op->lane = (uint16_t)(op->slot % LANES);
     op->executor = (uint16_t)(op->lane % WORKERS);
     op->origin = (uint16_t)(1 - op->executor);
@@ -751,17 +766,31 @@ deliver(struct client *client)
     op->mark = 0;
     op->part_of = (struct yk_op *)client;
     op->version = client->number;
-    op->reply.number = client->target + 1;
     client->op = op;
     step(node, op->executor, (struct yk_event){.kind = YK_EVENT_MAIL, .mail = {op}});
 }
+
+static const struct {
+    enum yk_opcode op;
+    enum yk_mode mode;
+} operation_of[] = {
+    [HISTORY_GETS] = {YK_OP_GET, YK_MODE_SET},
+    [HISTORY_SET] = {YK_OP_STORE, YK_MODE_SET},
+    [HISTORY_ADD] = {YK_OP_STORE, YK_MODE_ADD},
+    [HISTORY_REPLACE] = {YK_OP_STORE, YK_MODE_REPLACE},
+    [HISTORY_APPEND] = {YK_OP_STORE, YK_MODE_APPEND},
+    [HISTORY_CAS] = {YK_OP_STORE, YK_MODE_SET},
+    [HISTORY_DELETE] = {YK_OP_DELETE, YK_MODE_SET},
+    [HISTORY_INCR] = {YK_OP_ARITH, YK_MODE_INCR},
+    [HISTORY_DECR] = {YK_OP_ARITH, YK_MODE_DECR},
+};
 
 static void
 choose_request(struct client *client, uint32_t key)
 {
     static const enum history_kind kinds[] = {
-        HISTORY_GETS, HISTORY_GETS,   HISTORY_GETS, HISTORY_SET,    HISTORY_SET,
-        HISTORY_ADD,  HISTORY_DELETE, HISTORY_CAS,  HISTORY_APPEND, HISTORY_REPLACE};
+        HISTORY_GETS,   HISTORY_GETS, HISTORY_GETS,   HISTORY_SET,     HISTORY_SET,  HISTORY_ADD,
+        HISTORY_DELETE, HISTORY_CAS,  HISTORY_APPEND, HISTORY_REPLACE, HISTORY_INCR, HISTORY_DECR};
     enum history_kind kind = kinds[below(G_N_ELEMENTS(kinds))];
     struct operation *operation;
     struct yk_request *request = &client->request;
@@ -769,16 +798,16 @@ choose_request(struct client *client, uint32_t key)
         kind = HISTORY_GETS;
     }
     operation = history_add(sim.history, kind, key);
-    *request = (struct yk_request){.op = kind == HISTORY_GETS     ? YK_OP_GET
-                                         : kind == HISTORY_DELETE ? YK_OP_DELETE
-                                                                  : YK_OP_STORE};
-    request->mode = kind == HISTORY_ADD       ? YK_MODE_ADD
-                    : kind == HISTORY_APPEND  ? YK_MODE_APPEND
-                    : kind == HISTORY_REPLACE ? YK_MODE_REPLACE
-                                              : YK_MODE_SET;
+    *request = (struct yk_request){.op = operation_of[kind].op, .mode = operation_of[kind].mode};
+    if (request->op == YK_OP_ARITH) {
+        request->delta = operation->delta = 1 + below(1000);
+    }
     if (request->op == YK_OP_STORE) {
-        int size = snprintf(client->value, sizeof(client->value), "%u.", ++sim.n_values);
-        uint32_t more = kind == HISTORY_APPEND ? 0 : below(chance(10) ? VALUE_MAX : 20);
+        bool is_number = kind == HISTORY_SET && key < COUNTERS;
+        int size = snprintf(client->value, sizeof(client->value), is_number ? "%u" : "%u.",
+                            ++sim.n_values);
+        uint32_t more =
+            is_number || kind == HISTORY_APPEND ? 0 : below(chance(10) ? VALUE_MAX : 20);
         memset(client->value + size, 'x', more);
         request->value = yk_slice_of(client->value, (size_t)size + more);
         operation->value = g_bytes_new(client->value, (gsize)size + more);
@@ -827,7 +856,7 @@ on_client(struct client *client, uint64_t number)
 }
 
 static enum history_result
-result_of(const struct operation *operation, const struct yk_reply *reply)
+result_of(const struct yk_reply *reply)
 {
     switch (reply->result) {
     case YK_OK:
@@ -838,12 +867,13 @@ result_of(const struct operation *operation, const struct yk_reply *reply)
         return RESULT_EXISTS;
     case YK_ENOTSTORED:
         return RESULT_REFUSED;
+    case YK_ENOTNUMBER:
+        return RESULT_NOT_NUMBER;
     case YK_EUNKNOWN:
     case YK_EIO:
     case YK_ETIMEDOUT:
         return RESULT_UNKNOWN;
     default:
-        (void)operation;
         return RESULT_FAILED;
     }
 }
@@ -855,8 +885,15 @@ note_reply(struct client *client, const struct yk_reply *reply)
           (uint32_t)(client - sim.clients), client->target, client->key, client->operation->kind,
           reply->result, (unsigned long long)reply->version);
     struct operation *operation = client->operation;
-    operation->result = result_of(operation, reply);
+    operation->result = result_of(reply);
     operation->returned_us = sim.now_us;
+    if (operation->result == RESULT_UNKNOWN) {
+        /* It may stand in a log, and be committed by a later primary, whatever the client does
+         * then. */
+        operation->returned_us = TIME_NEVER;
+        operation->connection = sim.n_connections++;
+    }
+    operation->shown = reply->number;
     if (operation->kind == HISTORY_GETS && reply->result == YK_OK) {
         operation->value = g_bytes_new(reply->value.data, reply->value.size);
         operation->cas = reply->version;
@@ -1027,9 +1064,9 @@ make_config(void)
     char error[YK_ERROR_SIZE];
     bool has_delay = chance(50);
     snprintf(sim.text, sizeof(sim.text),
-             "[bucket default]\nbackend = memory\ndurability = os\nslots = %u\n"
+             "[bucket default]\nbackend = memory\ndurability = %s\nslots = %u\n"
              "value_size_max = 64K\n%s[node n]\nworkers = %u\nlanes = %u\n",
-             SLOTS,
+             sim.is_memory ? "memory" : "os", SLOTS,
              has_delay ? "filters = delay\n[filter delay]\nget = 300us\napply = 900us\n"
                          "jitter = 500us\n"
                        : "",
@@ -1052,7 +1089,8 @@ make_register(void)
     struct yk_bucket_description description = {.slots = SLOTS,
                                                 .copies = 3,
                                                 .min_copies = 2,
-                                                .durability = YK_DURABILITY_OS,
+                                                .durability = sim.is_memory ? YK_DURABILITY_MEMORY
+                                                                            : YK_DURABILITY_OS,
                                                 .engine = "memory",
                                                 .key_size_max = 250,
                                                 .value_size_max = 65536};
@@ -1160,6 +1198,19 @@ run_all(void)
     }
 }
 
+/* Of keys that everybody was allowed to forget nothing can be said. */
+static void
+leave_out_lost(void)
+{
+    GPtrArray *operations = sim.history->operations;
+    for (guint i = operations->len; sim.lost != 0 && i-- > 0;) {
+        const struct operation *operation = operations->pdata[i];
+        if ((sim.lost >> sim.slots[operation->key] & 1) != 0) {
+            g_ptr_array_remove_index(operations, i);
+        }
+    }
+}
+
 static void
 check(void)
 {
@@ -1168,6 +1219,7 @@ check(void)
         return;
     }
     check_members();
+    leave_out_lost();
     enum history_verdict verdict = history_check(sim.history, why);
     sim.result->is_undecided = verdict == HISTORY_UNDECIDED;
     if (verdict == HISTORY_WRONG) {
@@ -1176,7 +1228,7 @@ check(void)
 }
 
 void
-cluster_run(struct yk_plugins *plugins, uint64_t seed, bool traces,
+cluster_run(struct yk_plugins *plugins, uint64_t seed, FILE *traces,
             struct cluster_result *ret_result)
 {
     memset(&sim, 0, sizeof(sim));
@@ -1185,11 +1237,12 @@ cluster_run(struct yk_plugins *plugins, uint64_t seed, bool traces,
     sim.result = ret_result;
     sim.traces = traces;
     sim.random.state = seed * 0x9e3779b97f4a7c15ull;
-    sim.n_nodes = 3 + below(2);
+    sim.n_nodes = 3 + below(3);
     sim.loss = below(10);
     sim.doubling = below(15);
     sim.lateness = below(4);
     sim.is_slow = chance(50);
+    sim.is_memory = chance(25);
     sim.history = history_new(KEYS, false);
     sim.history->may_fail = true;
     if (make_config()) {

@@ -6,6 +6,8 @@
 #ifndef SIM_CLUSTER_H
 #define SIM_CLUSTER_H
 
+#include <stdio.h>
+
 #include "plugins/plugins.h"
 
 struct cluster_result {
@@ -14,7 +16,8 @@ struct cluster_result {
     bool is_undecided;
 };
 
-void cluster_run(struct yk_plugins *plugins, uint64_t seed, bool traces,
+/* traces: what happens is told there; NULL: nowhere. */
+void cluster_run(struct yk_plugins *plugins, uint64_t seed, FILE *traces,
                  struct cluster_result *ret_result);
 
 #endif

@@ -1,61 +1,200 @@
-/* cluster_sim: runs of a cluster by seed. */
+/* cluster_sim: runs of a cluster by seed.
+ *
+ *     cluster_sim --tap                       as make check calls it
+ *     cluster_sim --first=X --count=N         N seeds; --jobs=J shares them among processes
+ *     cluster_sim --first=X --count=1 --trace what happens in a run
+ */
 #include <config.h>
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <glib.h>
 
 #include "tests/sim/cluster.h"
 
-int
-main(int argc, char **argv)
+enum { JOBS_MAX = 64, FAILURES_MAX = 5, REPEATED = 5, BATCH = 25 };
+
+struct arguments {
+    gint64 first, count;
+    gint jobs;
+    gboolean traces, tap;
+};
+
+struct sum {
+    uint64_t n_runs, n_failed, n_undecided, n_operations, n_events, n_crashes, n_epochs;
+};
+
+static void
+add(struct sum *sum, const struct cluster_result *result)
 {
-    gint64 first = 1;
-    gint64 count = 100;
-    gboolean traces = FALSE;
-    gboolean tap = FALSE;
-    const GOptionEntry entries[] = {
-        {"first", 0, 0, G_OPTION_ARG_INT64, &first, "The first seed", "X"},
-        {"count", 0, 0, G_OPTION_ARG_INT64, &count, "How many seeds", "N"},
-        {"trace", 0, 0, G_OPTION_ARG_NONE, &traces, "Prints what happens", NULL},
-        {"tap", 0, 0, G_OPTION_ARG_NONE, &tap, "As make check calls it", NULL},
-        {NULL, 0, 0, 0, NULL, NULL, NULL}};
-    g_autoptr(GError) error = NULL;
-    g_autoptr(GOptionContext) context = g_option_context_new("- simulate a cluster from seeds");
-    g_option_context_add_main_entries(context, entries, NULL);
-    if (!g_option_context_parse(context, &argc, &argv, &error)) {
-        fprintf(stderr, "cluster_sim: %s\n", error->message);
-        return 2;
-    }
-    count = tap && getenv("YK_LONG") != NULL ? 2000 : tap && getenv("YK_SLOW") != NULL ? 10 : count;
-    struct yk_plugins *plugins = yk_plugins_new(NULL);
-    struct cluster_result sum = {""};
-    uint32_t n_failed = 0;
-    uint32_t n_undecided = 0;
-    for (gint64 seed = first; seed < first + count && n_failed < 5; seed++) {
+    sum->n_runs++;
+    sum->n_failed += result->failure[0] != '\0';
+    sum->n_undecided += result->is_undecided;
+    sum->n_operations += result->n_operations;
+    sum->n_events += result->n_events;
+    sum->n_crashes += result->n_crashes;
+    sum->n_epochs += result->n_epochs;
+}
+
+static void
+merge(struct sum *sum, const struct sum *part)
+{
+    sum->n_runs += part->n_runs;
+    sum->n_failed += part->n_failed;
+    sum->n_undecided += part->n_undecided;
+    sum->n_operations += part->n_operations;
+    sum->n_events += part->n_events;
+    sum->n_crashes += part->n_crashes;
+    sum->n_epochs += part->n_epochs;
+}
+
+/* Nodes that crash are left as they are, and cost memory: so a process does not run long. */
+static struct sum
+run_batch(struct yk_plugins *plugins, const struct arguments *arguments, gint64 first, gint64 end)
+{
+    struct sum sum = {0};
+    for (gint64 seed = first; seed < end; seed++) {
         struct cluster_result result;
-        cluster_run(plugins, (uint64_t)seed, traces, &result);
-        sum.n_operations += result.n_operations;
-        sum.n_events += result.n_events;
-        sum.n_crashes += result.n_crashes;
-        sum.n_epochs += result.n_epochs;
-        n_undecided += result.is_undecided;
+        cluster_run(plugins, (uint64_t)seed, arguments->traces ? stdout : NULL, &result);
+        add(&sum, &result);
         if (result.failure[0] != '\0') {
-            n_failed++;
             printf(
                 "# seed %lld: %s\n# again: tests/sim/cluster_sim --first=%lld --count=1 --trace\n",
                 (long long)seed, result.failure, (long long)seed);
         }
         fflush(stdout);
     }
-    printf("# %lld seeds from %lld: %llu operations, %llu events, %llu crashes, %llu epochs, %u "
+    return sum;
+}
+
+static bool
+start_batch(struct yk_plugins *plugins, const struct arguments *arguments, gint64 first, int to)
+{
+    gint64 end = MIN(first + BATCH, arguments->first + arguments->count);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        struct sum sum = run_batch(plugins, arguments, first, end);
+        _exit(write(to, &sum, sizeof(sum)) == sizeof(sum) ? 0 : 1);
+    }
+    return child > 0;
+}
+
+static void
+show_progress(const struct arguments *arguments, uint64_t n_runs)
+{
+    if (isatty(STDERR_FILENO)) {
+        fprintf(stderr, "\r\033[K%llu of %lld seeds", (unsigned long long)n_runs,
+                (long long)arguments->count);
+    }
+}
+
+/* False: a batch died, of an assertion say. */
+static bool
+run(struct yk_plugins *plugins, const struct arguments *arguments, struct sum *sum)
+{
+    int pipes[2];
+    int status = 0;
+    gint n_running = 0;
+    gint64 next = arguments->first;
+    gint64 end = arguments->first + arguments->count;
+    bool is_right = pipe(pipes) == 0;
+    while (n_running > 0 || (is_right && next < end && sum->n_failed < FAILURES_MAX)) {
+        if (is_right && next < end && n_running < arguments->jobs) {
+            is_right = start_batch(plugins, arguments, next, pipes[1]);
+            n_running += is_right;
+            next += BATCH;
+            continue;
+        }
+        struct sum part;
+        is_right = wait(&status) > 0 && status == 0 &&
+                   read(pipes[0], &part, sizeof(part)) == sizeof(part) && is_right;
+        n_running--;
+        if (is_right) {
+            merge(sum, &part);
+        }
+        show_progress(arguments, sum->n_runs);
+    }
+    close(pipes[0]);
+    close(pipes[1]);
+    return is_right;
+}
+
+/* Two runs of a seed tell the same, with every frame. */
+static bool
+is_repeated(struct yk_plugins *plugins, uint64_t seed)
+{
+    char *told[2];
+    size_t sizes[2];
+    for (int i = 0; i < 2; i++) {
+        struct cluster_result result;
+        FILE *to = open_memstream(&told[i], &sizes[i]);
+        cluster_run(plugins, seed, to, &result);
+        fclose(to);
+    }
+    bool is_same = sizes[0] == sizes[1] && memcmp(told[0], told[1], sizes[0]) == 0;
+    free(told[0]);
+    free(told[1]);
+    return is_same;
+}
+
+static bool
+are_repeated(struct yk_plugins *plugins, uint64_t first)
+{
+    bool is_right = true;
+    for (uint64_t seed = first; seed < first + REPEATED; seed++) {
+        if (!is_repeated(plugins, seed)) {
+            printf("# seed %llu: two runs differ\n", (unsigned long long)seed);
+            is_right = false;
+        }
+    }
+    return is_right;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct arguments arguments = {.first = 1, .count = 100, .jobs = 1};
+    const GOptionEntry entries[] = {
+        {"first", 0, 0, G_OPTION_ARG_INT64, &arguments.first, "The first seed", "X"},
+        {"count", 0, 0, G_OPTION_ARG_INT64, &arguments.count, "How many seeds", "N"},
+        {"jobs", 0, 0, G_OPTION_ARG_INT, &arguments.jobs, "Processes", "J"},
+        {"trace", 0, 0, G_OPTION_ARG_NONE, &arguments.traces, "Prints what happens", NULL},
+        {"tap", 0, 0, G_OPTION_ARG_NONE, &arguments.tap, "As make check calls it", NULL},
+        {NULL, 0, 0, 0, NULL, NULL, NULL}};
+    g_autoptr(GError) error = NULL;
+    g_autoptr(GOptionContext) context = g_option_context_new("- simulate a cluster from seeds");
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error) || arguments.jobs < 1 ||
+        arguments.jobs > JOBS_MAX) {
+        fprintf(stderr, "cluster_sim: %s\n", error != NULL ? error->message : "--jobs is 1 to 64");
+        return 2;
+    }
+    if (arguments.tap) {
+        arguments.count = getenv("YK_LONG") != NULL ? 20000 : getenv("YK_SLOW") != NULL ? 10 : 300;
+        arguments.jobs = getenv("YK_LONG") != NULL ? (gint)g_get_num_processors() : 1;
+    }
+    struct yk_plugins *plugins = yk_plugins_new(NULL);
+    struct sum sum = {0};
+    bool is_right = run(plugins, &arguments, &sum) && sum.n_failed == 0;
+    printf("# %llu seeds from %lld: %llu operations, %llu events, %llu crashes, %llu epochs, %llu "
            "histories undecided\n",
-           (long long)count, (long long)first, (unsigned long long)sum.n_operations,
-           (unsigned long long)sum.n_events, (unsigned long long)sum.n_crashes,
-           (unsigned long long)sum.n_epochs, n_undecided);
-    printf("1..1\n%s 1 - every history is linearizable, every slot has its copies again\n",
-           n_failed == 0 ? "ok" : "not ok");
+           (unsigned long long)sum.n_runs, (long long)arguments.first,
+           (unsigned long long)sum.n_operations, (unsigned long long)sum.n_events,
+           (unsigned long long)sum.n_crashes, (unsigned long long)sum.n_epochs,
+           (unsigned long long)sum.n_undecided);
+    printf("%s 1 - every history is linearizable, every slot has its copies again\n",
+           is_right ? "ok" : "not ok");
+    if (arguments.tap) {
+        bool is_same = are_repeated(plugins, (uint64_t)arguments.first);
+        printf("%s 2 - a seed says everything\n", is_same ? "ok" : "not ok");
+        is_right = is_right && is_same;
+    }
+    printf("1..%d\n", arguments.tap ? 2 : 1);
     yk_plugins_free(plugins);
-    return n_failed == 0 ? 0 : 1;
+    return is_right ? 0 : 1;
 }
