@@ -694,6 +694,13 @@ ask_to_register(struct node *node)
 
 /* Trouble */
 
+/* It never ends before it was said to: what waits for its end would come behind what follows. */
+static void
+pause_node(struct node *node, int64_t time_us)
+{
+    node->paused_until_us = MAX(node->paused_until_us, sim.now_us + time_us);
+}
+
 static void
 make_trouble(void)
 {
@@ -710,7 +717,7 @@ make_trouble(void)
             crash(i);
         }
     } else if (kind < 45) {
-        sim.nodes[a].paused_until_us = sim.now_us + between_ms(50, 1500);
+        pause_node(&sim.nodes[a], between_ms(50, 1500));
     } else if (kind < 60) {
         sim.cut[a][b] = true;
         sim.cut[b][a] = sim.cut[b][a] || chance(60);
@@ -1142,9 +1149,6 @@ calm_down(void)
     sim.is_calm = true;
     trace("calm");
     memset(sim.cut, 0, sizeof(sim.cut));
-    for (uint32_t i = 0; i < sim.n_nodes; i++) {
-        sim.nodes[i].paused_until_us = 0;
-    }
 }
 
 /* In the end every slot has all its copies again. */
