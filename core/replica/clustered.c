@@ -680,6 +680,7 @@ replay_copy(struct yk_lane *lane, struct yk_replica *replica, const struct yk_en
         replica->is_void = true;
         slot->position = 0;
         slot->wiped_from = position;
+        return lane_replay_wipe(lane, replica->slot);
     } else if (entry->kind == YK_ENTRY_COPY) {
         struct yk_entry put = *entry;
         put.kind = YK_ENTRY_PUT;

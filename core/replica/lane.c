@@ -468,7 +468,7 @@ yk_lane_free(struct yk_lane *lane)
     lane_checkpoint_done(lane);
     lane_clustered_done(lane);
     free(lane->flush_op);
-    free(lane->recovery);
+    lane_recovery_free(lane);
     yk_stack_close(lane->config.stack);
     yk_scan_state_free(lane->sweep);
     free(lane->sweep_op);

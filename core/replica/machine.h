@@ -369,11 +369,16 @@ void lane_copy_ends(struct yk_lane *lane, struct yk_replica *replica);
 bool lane_is_void_full(const struct yk_replica *replica); /* it has put off enough */
 
 /* recover.c: what is committed goes on into the engine. */
+/* The slot's records so far are void, as the journal has it. */
+enum yk_err lane_replay_wipe(struct yk_lane *lane, uint32_t slot) YK_MUST_CHECK;
+void lane_recovery_free(struct yk_lane *lane); /* may be NULL */
 enum yk_err lane_replay_put(struct yk_lane *lane, const struct yk_entry *entry) YK_MUST_CHECK;
 enum yk_err lane_replay_change(struct yk_lane *lane, const struct yk_entry *entry,
                                uint64_t position) YK_MUST_CHECK;
 
 /* sweep.c */
+/* Is it the lane's own, and no client's? It has the prefix at least. */
+bool lane_is_own_record(const struct yk_lane *lane, const struct yk_key *key);
 void lane_finish_scan(struct yk_lane *lane, struct yk_job *job);
 
 #endif

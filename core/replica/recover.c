@@ -1,7 +1,9 @@
 /* Recovery: a lane is made again from what its engine kept, or a snapshot, and from the journal.
  *
  * The journal is replayed from the checkpoint on, in its order and whole; so each key ends with its
- * last change whatever the engine had of it already, and nothing has to be looked up. */
+ * last change whatever the engine had of it already, and nothing has to be looked up. A slot that
+ * was wiped for a copy is wiped again, at the same place of that order: what is not in the copy
+ * would be back else. */
 #include <config.h>
 
 #include "core/replica/machine.h"
@@ -14,7 +16,8 @@
 
 enum {
     PLACES = 1024, /* of the table of keys: a power of two, some times YK_BATCH_MAX */
-    TRIES_MAX = 16
+    TRIES_MAX = 16,
+    WIPE_BYTES = 64 * 1024 /* of keys, of one step */
 };
 
 /* A batch of changes, each key once. */
@@ -24,6 +27,9 @@ struct recovery {
     struct yk_change changes[YK_BATCH_MAX];
     struct yk_buffer *memory[YK_BATCH_MAX]; /* key with its prefix, then the record */
     uint16_t places[PLACES];                /* index + 1 of the change of a key */
+    uint64_t *wiped;                        /* bits of slots that are to be wiped; NULL: none was */
+    bool has_wiped;
+    struct yk_scan_state *wipe;
 };
 
 static void
@@ -128,7 +134,7 @@ make_change(const struct yk_lane *lane, const struct yk_entry *entry, struct yk_
 }
 
 static enum yk_err
-add_change(struct yk_lane *lane, const struct yk_entry *entry)
+put_change(struct yk_lane *lane, const struct yk_entry *entry)
 {
     struct recovery *recovery = lane->recovery;
     struct yk_change change;
@@ -150,6 +156,122 @@ add_change(struct yk_lane *lane, const struct yk_entry *entry)
         return apply_batch(lane);
     }
     return YK_OK;
+}
+
+/* Wiping: all slots that wait for it in one scan, when the first of them goes on. */
+
+static size_t
+wiped_size(const struct yk_lane *lane)
+{
+    return (((size_t)1 << lane->config.ring.slot_bits) + 63) / 64 * sizeof(uint64_t);
+}
+
+static bool
+is_wiped(const struct recovery *recovery, uint32_t slot)
+{
+    return recovery->has_wiped && (recovery->wiped[slot / 64] >> (slot % 64) & 1) != 0;
+}
+
+static bool
+found_key(void *arg, const struct yk_key *key, struct yk_slice value)
+{
+    struct yk_lane *lane = arg;
+    struct recovery *recovery = lane->recovery;
+    const struct yk_record none = {0};
+    uint32_t prefix = lane_prefix(lane);
+    (void)value;
+    if (key->size < prefix || lane_is_own_record(lane, key)) {
+        return true;
+    }
+    struct yk_slice bare = yk_slice_of(key->data + prefix, key->size - prefix);
+    return !is_wiped(recovery, yk_ring_slot(&lane->config.ring, yk_hash(bare))) ||
+           yk_chunk_add(recovery->wipe, bare, &none);
+}
+
+static enum yk_err
+find_keys(struct yk_lane *lane, bool *ret_end)
+{
+    struct yk_scan_state *wipe = lane->recovery->wipe;
+    struct yk_job *job = &lane->jobs[0];
+    struct yk_scan scan = {.struct_size = sizeof(scan), .bytes_max = WIPE_BYTES};
+    enum yk_err result = YK_EBUSY;
+    for (uint32_t tries = 0; result == YK_EBUSY && tries < TRIES_MAX; tries++) {
+        wipe->chunk_used = 0;
+        yk_job_reset(job, lane->now_ms);
+        result = yk_stack_scan(lane->config.stack, &scan, &wipe->cursor, found_key, lane, ret_end,
+                               &job->call);
+        yk_job_done(job);
+    }
+    return result == YK_OK && wipe->no_memory ? YK_ENOMEM : result;
+}
+
+static enum yk_err
+drop_keys(struct yk_lane *lane)
+{
+    enum yk_err result = YK_OK;
+    struct yk_slice key;
+    struct yk_record record;
+    size_t offset = 0;
+    while (result == YK_OK && yk_chunk_next(lane->recovery->wipe, &offset, &key, &record)) {
+        struct yk_entry drop = {.kind = YK_ENTRY_DELETE,
+                                .slot = (uint16_t)yk_ring_slot(&lane->config.ring, yk_hash(key)),
+                                .key = key};
+        result = put_change(lane, &drop);
+    }
+    return result == YK_OK ? apply_batch(lane) : result;
+}
+
+static enum yk_err
+wipe_slots(struct yk_lane *lane)
+{
+    struct recovery *recovery = lane->recovery;
+    bool is_end = false;
+    if (!recovery->has_wiped) {
+        return YK_OK;
+    }
+    yk_scan_state_restart(recovery->wipe);
+    enum yk_err result = apply_batch(lane);
+    while (result == YK_OK && !is_end) {
+        result = find_keys(lane, &is_end);
+        result = result == YK_OK ? drop_keys(lane) : result;
+    }
+    recovery->has_wiped = false;
+    memset(recovery->wiped, 0, wiped_size(lane));
+    return result;
+}
+
+static enum yk_err
+add_change(struct yk_lane *lane, const struct yk_entry *entry)
+{
+    enum yk_err result = is_wiped(lane->recovery, entry->slot) ? wipe_slots(lane) : YK_OK;
+    return result == YK_OK ? put_change(lane, entry) : result;
+}
+
+enum yk_err
+lane_replay_wipe(struct yk_lane *lane, uint32_t slot)
+{
+    struct recovery *recovery = lane->recovery;
+    if (recovery->wiped == NULL) {
+        recovery->wiped = calloc(1, wiped_size(lane));
+        recovery->wipe = yk_scan_state_new(lane->config.key_size_max, WIPE_BYTES, false);
+        if (recovery->wiped == NULL || recovery->wipe == NULL) {
+            return YK_ENOMEM;
+        }
+    }
+    recovery->has_wiped = true;
+    recovery->wiped[slot / 64] |= (uint64_t)1 << (slot % 64);
+    return YK_OK;
+}
+
+void
+lane_recovery_free(struct yk_lane *lane)
+{
+    if (lane->recovery != NULL) {
+        yk_scan_state_free(lane->recovery->wipe);
+        free(lane->recovery->wiped);
+        free(lane->recovery);
+        lane->recovery = NULL;
+    }
 }
 
 /* What the slots learn from an entry of the journal. */
@@ -277,10 +399,10 @@ yk_lane_recover(struct yk_lane *lane)
 enum yk_err
 yk_lane_recovered(struct yk_lane *lane, uint64_t *ret_applied)
 {
-    enum yk_err result = apply_batch(lane);
+    enum yk_err result = wipe_slots(lane);
+    result = result == YK_OK ? apply_batch(lane) : result;
     *ret_applied = lane->recovery->n_applied;
-    free(lane->recovery);
-    lane->recovery = NULL;
+    lane_recovery_free(lane);
     for (uint32_t i = 0; result == YK_OK && i < lane->n_slots; i++) {
         bool is_past = lane->is_clustered ||
                        lane->slots[i].position >> YK_SEQUENCE_BITS <= lane->slots[i].epoch;
@@ -345,8 +467,7 @@ yk_lane_restored(struct yk_lane *lane)
         return YK_OK;
     }
     enum yk_err result = apply_batch(lane);
-    free(lane->recovery);
-    lane->recovery = NULL;
+    lane_recovery_free(lane);
     if (result == YK_OK && !yk_lane_is_volatile(lane)) {
         result = yk_stack_sync(lane->config.stack);
     }

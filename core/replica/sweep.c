@@ -52,10 +52,11 @@ scan_wants(struct yk_lane *lane, const struct yk_op *scan, uint32_t slot,
     return is_dead;
 }
 
-static bool
-is_lane_record(uint32_t prefix, const struct yk_key *key)
+bool
+lane_is_own_record(const struct yk_lane *lane, const struct yk_key *key)
 {
-    return prefix > 0 ? key->data[0] == 0xff && key->data[1] == 0xff : key->slot == YK_LANE_RECORDS;
+    return lane_prefix(lane) > 0 ? key->data[0] == 0xff && key->data[1] == 0xff
+                                 : key->slot == YK_LANE_RECORDS;
 }
 
 bool
@@ -64,7 +65,7 @@ yk_lane_scanned(struct yk_lane *lane, struct yk_job *job, const struct yk_key *k
 {
     struct yk_record record;
     uint32_t prefix = lane_prefix(lane);
-    if (key->size < prefix || is_lane_record(prefix, key)) {
+    if (key->size < prefix || lane_is_own_record(lane, key)) {
         return true;
     }
     struct yk_slice bare = yk_slice_of(key->data + prefix, key->size - prefix);
