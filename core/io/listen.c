@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, SYSTEMD_FIRST_FD = 3 };
+enum { BACKLOG = 1024, SYSTEMD_FIRST_FD = 3, BIND_TRIES = 100, BIND_WAIT_US = 10000 };
 
 socklen_t
 yk_socket_address_of(const struct yk_address *address, union yk_socket_address *to)
@@ -48,6 +48,19 @@ fail(const struct yk_listener *listener, const char *what, char *error)
     return YK_EIO;
 }
 
+/* A process that was killed may keep its sockets for some time: the kernel ends its io_uring later.
+ */
+static bool
+bind_in_time(int fd, const union yk_socket_address *to, socklen_t size)
+{
+    int result = bind(fd, &to->any, size);
+    for (int i = 1; i < BIND_TRIES && result < 0 && errno == EADDRINUSE; i++) {
+        usleep(BIND_WAIT_US);
+        result = bind(fd, &to->any, size);
+    }
+    return result == 0;
+}
+
 /* One bound socket. reuse: several sockets may share the address. */
 static enum yk_err
 bind_socket(const struct yk_listener *listener, union yk_socket_address *to, socklen_t size,
@@ -67,7 +80,7 @@ bind_socket(const struct yk_listener *listener, union yk_socket_address *to, soc
     if (reuse) {
         (void)setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
     }
-    if (bind(fd, &to->any, size) < 0) {
+    if (!bind_in_time(fd, to, size)) {
         enum yk_err result = fail(listener, "listen on", error);
         close(fd);
         return result;

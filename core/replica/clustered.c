@@ -448,7 +448,8 @@ lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entr
     lane_push_prepared(lane, op, entry, &lane_slot(lane, op->slot)->verdicts);
 }
 
-/* An entry for each slot of which this node is the primary. */
+/* An entry for each slot of which this node is the primary. Of one that has just stepped down,
+ * which the asker did not know, nobody can tell. */
 void
 lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
 {
@@ -462,6 +463,7 @@ lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
         struct yk_replica *replica = &lane->replicas[i];
         struct slot *slot = &lane->slots[i];
         if (replica->role != YK_REPLICA_PRIMARY) {
+            op->is_verdict = op->is_verdict || slot->is_own;
             continue;
         }
         struct yk_tail_entry entry = {
@@ -555,8 +557,9 @@ yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view)
     for (uint32_t i = 0; i < lane->n_slots; i++) {
         struct yk_replica *replica = &lane->replicas[i];
         if (replica->slot < view->bucket.description.slots) {
-            yk_replica_configure(replica, &view->bucket.slots[replica->slot], view->is_fresh,
-                                 boot_us(lane));
+            const struct yk_slot_record *record = &view->bucket.slots[replica->slot];
+            lane->slots[i].is_own = record->primary == view->self;
+            yk_replica_configure(replica, record, view->is_fresh, boot_us(lane));
             touch(lane, replica);
         }
     }

@@ -26,6 +26,7 @@ struct slot {
     uint64_t copy_start, copy_flush_version;
     uint64_t wiped_from; /* position in the log of its WIPE, until it has come; else UINT64_MAX */
     struct yk_op_queue verdicts; /* clustered: refusals that wait for what they were judged on */
+    bool is_own;                 /* clustered: this node is its primary, by the last view */
 };
 
 /* The last version that was given, or may have been given before the start. */

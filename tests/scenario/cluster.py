@@ -5,25 +5,29 @@ Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/scen
 """
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import yakumo
-from yakumo import BUILDDIR, SLOW, Node, equal, environment, eventually, free_port, matches, need_plugin, temporary
+from yakumo import (BUILDDIR, SLOW, Client, Node, equal, environment, eventually, free_port, matches, need_plugin, skip,
+                    temporary)
 
 YAKUMO = os.path.join(BUILDDIR, "yakumo")
 SLOTS = 64
 
 
 class Cluster:
-    """A file of three nodes, each in a folder of its own."""
+    """A file of three servers, each in a folder of its own, and of managers that are not among them."""
 
-    def __init__(self, coordinator="local"):
-        managers = "abc" if coordinator == "quorum" else "a"
+    def __init__(self, coordinator="local", managers=None):
+        managers = managers or ("abc" if coordinator == "quorum" else "a")
+        self.names = "".join(sorted(set("abc" + managers)))
         need_plugin(coordinator)
         self.folder = temporary("cluster")
-        self.ports = {name: free_port("127.0.0.1") for name in "abc"}
+        self.ports = {name: free_port("127.0.0.1") for name in self.names}
         self.clients = {name: free_port("127.0.0.1") for name in "abc"}
         os.mkdir(self.folder)
         nodes = "".join(f"""
@@ -34,6 +38,12 @@ data = {self.folder}/{name}
 workers = 2
 frontend.memcached.listen = 127.0.0.1:{self.clients[name]}
 """ for name in "abc")
+        nodes += "".join(f"""
+[node {name}]
+roles = manager
+address = 127.0.0.1:{self.ports[name]}
+data = {self.folder}/{name}
+""" for name in self.names if name not in "abc")
         self.path = os.path.join(self.folder, "cluster.conf")
         with open(self.path, "w", encoding="utf-8") as file:
             file.write(f"[cluster]\ncoordinator = {coordinator}\n[bucket default]\nbackend = memory\ndurability = os\n"
@@ -67,7 +77,7 @@ frontend.memcached.listen = 127.0.0.1:{self.clients[name]}
         if status is None or not status["ready"]:
             return None
         bucket = status["buckets"][0]
-        return bucket["full"], bucket["without_primary"], [node["name"] for node in status["nodes"] if node["up"]]
+        return bucket["full"], bucket["without_primary"], sorted(node["name"] for node in status["nodes"] if node["up"])
 
     def wait(self, expected):
         """Until status says so."""
@@ -81,21 +91,21 @@ frontend.memcached.listen = 127.0.0.1:{self.clients[name]}
             raise AssertionError(f"expected {expected}, got {seen[-1]}") from None
 
     def form(self):
-        for name in "abc":
+        for name in self.names:
             self.start(name)
         for node in self.nodes.values():
             node.wait_log(r"listening for=nodes")
         done = self.tool("cluster", "create", self.path)
         equal(done.returncode, 0, f"exit status of cluster create ({done.stderr!r})")
-        self.wait((SLOTS, 0, ["a", "b", "c"]))
-        for node in self.nodes.values():
-            node.wait_log(r"main: ready ")
+        self.wait((SLOTS, 0, list(self.names)))
+        for name in "abc":
+            self.nodes[name].wait_log(r"main: ready ")
 
 
-def formed(coordinator):
+def formed(coordinator, managers=None):
     """A cluster of nodes that serve. Another process may take a port meanwhile."""
     for _ in range(Node.STARTS_MAX):
-        cluster = Cluster(coordinator)
+        cluster = Cluster(coordinator, managers)
         try:
             cluster.form()
             return cluster
@@ -138,6 +148,52 @@ def all_killed():
     for name in "abc":
         cluster.start(name)
     cluster.wait((SLOTS, 0, ["a", "b", "c"]))
+
+
+def memccapable(cluster, name):
+    command = ["memccapable", "-h", "127.0.0.1", "-p", str(cluster.clients[name]), "-t", str(5 * SLOW), "-a"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, text=True, capture_output=True, timeout=60 * SLOW,
+                          check=False)
+    equal(done.returncode, 0, f"memccapable at {name} ({done.stdout + done.stderr!r})")
+
+
+def memccapable_when_one_was_killed():
+    if shutil.which("memccapable") is None:
+        skip("no memccapable (libmemcached-tools)")
+    cluster = formed("quorum")
+    for name in "abc":
+        memccapable(cluster, name)
+    cluster.kill("b")
+    eventually(lambda: (cluster.slots() or (0, 1, []))[1:] == (0, ["a", "c"]), 20 * SLOW, "primaries at a and c")
+    for name in "ac":
+        memccapable(cluster, name)
+    cluster.start("b").wait_log(r"main: ready ")
+    cluster.wait((SLOTS, 0, ["a", "b", "c"]))
+    memccapable(cluster, "b")
+
+
+def all_managers_dead():
+    """Members of slots stay what they are, and data flows for as long as that lasts."""
+    cluster = formed("quorum", "xyz")
+    clients = [Client(("127.0.0.1", cluster.clients[name])) for name in "abc"]
+    for name in "xyz":
+        cluster.kill(name)
+    until = time.monotonic() + 5
+    n = 0
+    while time.monotonic() < until:
+        n += 1
+        for i, client in enumerate(clients):
+            equal(client.set(b"key%d" % (n % 100), b"%d.%d" % (n, i)), b"STORED", f"set {n} at node {i}")
+            for other in clients:
+                equal(other.get(b"key%d" % (n % 100)), b"%d.%d" % (n, i), f"get {n}")
+    for name in "xyz":
+        cluster.start(name)
+    cluster.wait((SLOTS, 0, list("abcxyz")))
+    # They judge again.
+    cluster.kill("b")
+    eventually(lambda: (cluster.slots() or (0, 1, []))[1:] == (0, list("acxyz")), 20 * SLOW, "primaries at a and c")
+    for i in range(100):
+        matches((clients[0].get(b"key%d" % i) or b"").decode(), r"^\d+\.2$", f"key{i}")
 
 
 def nobody_makes_registers_by_himself():
@@ -201,5 +257,5 @@ def another_cluster_is_refused():
     assert "main: ready" not in lost.log()
 
 
-yakumo.run(with_one_manager, with_three_managers, all_killed, nobody_makes_registers_by_himself, up_and_down,
-           up_says_what_is_wrong, another_cluster_is_refused)
+yakumo.run(with_one_manager, with_three_managers, all_killed, memccapable_when_one_was_killed, all_managers_dead,
+           nobody_makes_registers_by_himself, up_and_down, up_says_what_is_wrong, another_cluster_is_refused)
