@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/base/limits.h"
 #include "tools/history/record.h"
@@ -17,6 +18,9 @@
 #define OPERATIONS_MAX 5000000u
 #define STATES_MAX     3000000
 #define STATES_MOST    100000000
+#define SLACK_MS       1100 /* a lease, or the second in which memcached counts */
+#define SLACK_MOST_MS  3600000
+#define PROGRESS_LINES 1000000
 
 static const char help[] =
     "A FILE ('-': standard input) has one operation a line, a JSON object with these fields:\n"
@@ -25,15 +29,16 @@ static const char help[] =
     "           or flush\n"
     "  key      a text; none of a flush, which is of all keys\n"
     "  client   a number; a client asks its next operation when it has its answer\n"
-    "  start    when it was asked, in microseconds of one clock for all clients\n"
+    "  start    when it was asked, in nanoseconds of one clock for all clients\n"
     "  end      when the answer came; absent or null: none came\n"
-    "  result   ok (done; found), miss, not_stored, exists, not_number, failed (surely not done),\n"
+    "  result   ok (done; found), miss, refused, exists, not_number, failed (surely not done),\n"
     "           or unknown (it may have happened, or may still; the same without an end)\n"
     "  value    what was written, or found by a get; or value64, in base64\n"
     "  flags    of a value; 0 if not given\n"
     "  cas      of a cas: the number that it asked for; of a get: the one that was shown\n"
     "  delta, shown   of incr and decr: by how much, and the number answered\n"
     "  expiry   in seconds from then; 0: never, -1: at once\n"
+    "The clients of a file are others than those of another file.\n"
     "Lines may be in any order. Keys hold nothing at first: what was there before must be written "
     "in\n"
     "the history. Values that differ from each other find the most.\n"
@@ -45,7 +50,7 @@ static const char help[] =
 struct loader {
     struct history *history;
     GHashTable *numbers; /* GBytes -> number of the key + 1 */
-    GHashTable *clients;
+    GHashTable *clients; /* of this file: its number there -> of all files, + 1 */
     struct report *report;
     uint64_t n_bytes;
     uint32_t file;
@@ -73,6 +78,20 @@ number_of(struct loader *loader, GBytes *key)
     return GPOINTER_TO_UINT(found) - 1;
 }
 
+/* Another file's client of the same number is another client. */
+static uint32_t
+client_of(struct loader *loader, uint32_t number)
+{
+    GArray *clients = loader->report->clients;
+    gpointer found = g_hash_table_lookup(loader->clients, GUINT_TO_POINTER(number));
+    if (found == NULL) {
+        g_array_append_val(clients, number);
+        found = GUINT_TO_POINTER(clients->len);
+        g_hash_table_insert(loader->clients, GUINT_TO_POINTER(number), found);
+    }
+    return GPOINTER_TO_UINT(found) - 1;
+}
+
 /* A read that was not answered says nothing. */
 static bool
 says_nothing(const struct record *record)
@@ -87,12 +106,12 @@ add(struct loader *loader, struct record *record)
     uint32_t key = record->key != NULL ? number_of(loader, record->key) : 0;
     loader->report->n_operations++;
     loader->report->n_unknown += record->result == RESULT_UNKNOWN;
-    g_hash_table_add(loader->clients, GUINT_TO_POINTER(record->client));
+    uint32_t client = client_of(loader, record->client);
     if (says_nothing(record)) {
         return;
     }
     struct operation *operation = history_add(loader->history, record->kind, key);
-    operation->connection = record->client;
+    operation->connection = client;
     operation->number = (uint64_t)loader->file << REPORT_LINE_BITS | loader->line;
     operation->invoked_us = record->start_us;
     operation->returned_us = record->end_us;
@@ -105,6 +124,16 @@ add(struct loader *loader, struct record *record)
     operation->expiry_s = record->expiry_s;
     loader->n_bytes += sizeof(*operation) + 2 * sizeof(void *);
     loader->n_bytes += operation->value != NULL ? g_bytes_get_size(operation->value) + 64 : 0;
+}
+
+/* Where a person waits. */
+static void
+say_progress(const struct loader *loader)
+{
+    if (loader->report->n_operations % PROGRESS_LINES == 0 && isatty(STDERR_FILENO)) {
+        fprintf(stderr, "yakumo check-history: %" G_GUINT64_FORMAT " operations read\n",
+                loader->report->n_operations);
+    }
 }
 
 static bool
@@ -120,6 +149,7 @@ take_line(struct loader *loader, const GString *line)
     }
     add(loader, &record);
     record_clear(&record);
+    say_progress(loader);
     return loader->n_bytes <= BYTES_MAX ||
            say(loader, "more values than the 4 GiB that can be checked at once");
 }
@@ -163,6 +193,7 @@ read_file(struct loader *loader)
         fprintf(stderr, "yakumo check-history: %s: %s\n", path, g_strerror(errno));
         return false;
     }
+    g_hash_table_remove_all(loader->clients);
     bool is_right = read_lines(loader, from);
     if (from != stdin) {
         fclose(from);
@@ -194,7 +225,6 @@ static enum exit_code
 judge(struct loader *loader)
 {
     struct report *report = loader->report;
-    report->n_clients = g_hash_table_size(loader->clients);
     loader->history->n_keys = report->keys->len;
     g_ptr_array_sort(loader->history->operations, by_start);
     report_begin(report);
@@ -203,16 +233,24 @@ judge(struct loader *loader)
     return report->n_wrong > 0 ? EXIT_FAILED : report->n_undecided > 0 ? EXIT_UNDECIDED : EXIT_DONE;
 }
 
+struct settings {
+    bool may_evict;
+    uint32_t states_max;
+    int64_t slack_us;
+};
+
 static enum exit_code
-check(struct report *report, uint32_t n_files, bool may_evict, uint32_t states_max)
+check(struct report *report, uint32_t n_files, const struct settings *settings)
 {
-    struct loader loader = {.report = report, .history = history_new(0, may_evict)};
+    struct loader loader = {.report = report, .history = history_new(0, settings->may_evict)};
     bool is_read = true;
-    loader.history->states_max = states_max;
+    loader.history->states_max = settings->states_max;
+    loader.history->expiry_slack_us = settings->slack_us;
     loader.numbers =
         g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, NULL);
     loader.clients = g_hash_table_new(NULL, NULL);
     report->keys = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
+    report->clients = g_array_new(FALSE, FALSE, sizeof(uint32_t));
     for (loader.file = 0; loader.file < n_files && is_read; loader.file++) {
         is_read = read_file(&loader);
     }
@@ -220,6 +258,7 @@ check(struct report *report, uint32_t n_files, bool may_evict, uint32_t states_m
     g_hash_table_destroy(loader.numbers);
     g_hash_table_destroy(loader.clients);
     g_ptr_array_free(report->keys, TRUE);
+    g_array_free(report->clients, TRUE);
     history_free(loader.history);
     return code;
 }
@@ -228,12 +267,15 @@ static enum exit_code
 run(int argc, char **argv)
 {
     gboolean is_json = FALSE, may_evict = FALSE;
-    int states_max = STATES_MAX;
+    int states_max = STATES_MAX, slack_ms = SLACK_MS;
     const GOptionEntry entries[] = {
         {"may-evict", 0, 0, G_OPTION_ARG_NONE, &may_evict,
          "a cache: a miss is always right, and what was missed stays away", NULL},
         {"states", 0, 0, G_OPTION_ARG_INT, &states_max,
          "how many states to look at for one key before it is given up (3000000)", "N"},
+        {"slack", 0, 0, G_OPTION_ARG_INT, &slack_ms,
+         "by how much a value's end may come earlier or later than its expiry says (1100 ms)",
+         "MS"},
         {"json", 'j', 0, G_OPTION_ARG_NONE, &is_json, "print JSON", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL},
     };
@@ -249,8 +291,14 @@ run(int argc, char **argv)
                 STATES_MOST);
         return EXIT_USAGE;
     }
+    if (slack_ms < 0 || slack_ms > SLACK_MOST_MS) {
+        fprintf(stderr, "yakumo check-history: --slack is %d; allowed is 0 to %d\n", slack_ms,
+                SLACK_MOST_MS);
+        return EXIT_USAGE;
+    }
     struct report report = {.is_json = is_json, .files = argv + 1};
-    return check(&report, (uint32_t)argc - 1, may_evict, (uint32_t)states_max);
+    const struct settings settings = {may_evict, (uint32_t)states_max, slack_ms * INT64_C(1000)};
+    return check(&report, (uint32_t)argc - 1, &settings);
 }
 
 const struct verb verb_check_history = {

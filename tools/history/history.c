@@ -8,8 +8,11 @@
 #include "core/base/hash.h"
 
 enum {
-    STATES_MAX = 300000,    /* that a search looks at before it gives up, where nobody says */
-    EXPIRY_SLACK_US = 1000, /* the store counts in milliseconds */
+    STATES_MAX = 300000,      /* that a search looks at before it gives up, where nobody says */
+    TRIES_PER_STATE = 32,     /* at most, on an average */
+    LOOK_AHEAD_MAX = 1000,    /* operations */
+    TWIN_DISTANCE_MAX = 1000, /* likewise */
+    EXPIRY_SLACK_US = 1000,   /* the store counts in milliseconds; where nobody says */
 };
 
 /* What a key holds. value NULL: nothing. The moment of its end is known only within the operation
@@ -17,7 +20,8 @@ enum {
 struct state {
     GBytes *value;
     uint32_t flags;
-    uint64_t cas; /* 0: not seen yet */
+    uint64_t cas;     /* 0: not seen yet */
+    uint64_t cas_max; /* the greatest one seen so far: those of a key grow */
     int64_t end_from, end_to;
     bool is_floating; /* by an operation that floats */
 };
@@ -26,9 +30,14 @@ struct search {
     const struct history *history;
     struct operation **operations; /* those that float last */
     uint32_t n, n_fixed;
-    uint64_t *done;    /* bits */
-    uint32_t n_done;   /* of the fixed ones */
-    GHashTable *seen;  /* hashes of (done, state) */
+    uint32_t
+        *next_hit;  /* n_fixed + 1: from here on, the first fixed one that tells what was there */
+    uint32_t *twin; /* of those that float: the one before it that is like it; n: none */
+    uint64_t *done; /* bits */
+    uint64_t done_hash; /* of the set of them: each one's own, by exclusive or */
+    uint32_t n_done;    /* of the fixed ones */
+    GHashTable *seen;   /* hashes of (done, state) */
+    uint64_t n_tries;
     GPtrArray *values; /* made on the way, kept to the end */
     bool is_given_up;
     uint32_t deepest; /* how many operations the best order explained */
@@ -43,6 +52,7 @@ history_new(uint32_t n_keys, bool may_evict)
     history->n_keys = n_keys;
     history->may_evict = may_evict;
     history->states_max = STATES_MAX;
+    history->expiry_slack_us = EXPIRY_SLACK_US;
     return history;
 }
 
@@ -81,7 +91,7 @@ history_kind_name(enum history_kind kind)
 const char *
 history_result_name(enum history_result result)
 {
-    static const char *const names[] = {"none",   "ok",         "miss",   "not_stored",
+    static const char *const names[] = {"none",   "ok",         "miss",   "refused",
                                         "exists", "not_number", "failed", "unknown"};
     return names[result];
 }
@@ -89,19 +99,29 @@ history_result_name(enum history_result result)
 /* The model */
 
 static void
-set_end(struct state *state, const struct operation *operation)
+forget_record(struct state *state)
+{
+    state->value = NULL;
+    state->flags = 0;
+    state->cas = 0;
+    state->end_from = state->end_to = 0;
+}
+
+static void
+set_end(const struct search *search, const struct operation *operation, struct state *state)
 {
     if (operation->expiry_s == 0) {
         state->end_from = state->end_to = 0;
         return;
     }
+    int64_t slack_us = search->history->expiry_slack_us;
     int64_t length_us = operation->expiry_s < 0 ? 0 : operation->expiry_s * 1000000;
     int64_t last =
         operation->returned_us == TIME_NEVER ? TIME_NEVER : operation->returned_us + length_us;
-    state->end_from = operation->invoked_us + length_us - EXPIRY_SLACK_US;
-    state->end_to = last == TIME_NEVER ? TIME_NEVER : last + EXPIRY_SLACK_US;
+    state->end_from = operation->invoked_us + length_us - slack_us;
+    state->end_to = last == TIME_NEVER ? TIME_NEVER : last + slack_us;
     if (operation->expiry_s < 0) {
-        state->value = NULL;
+        forget_record(state);
     }
 }
 
@@ -150,29 +170,14 @@ is_done(const struct search *search, uint32_t index)
     return (search->done[index / 64] >> (index % 64) & 1) != 0;
 }
 
-/* Was the CAS unique shown by an earlier operation? Then it belongs to the version that was there,
- * and to no later one. */
-static bool
-was_shown(const struct search *search, uint64_t cas)
-{
-    for (uint32_t i = 0; i < search->n; i++) {
-        const struct operation *operation = search->operations[i];
-        if (operation->kind == HISTORY_GETS && operation->result == RESULT_OK &&
-            operation->cas == cas && is_done(search, i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What the model would answer, and the state after it. */
 static enum history_result
-write_value(const struct operation *operation, struct state *state)
+write_value(const struct search *search, const struct operation *operation, struct state *state)
 {
     state->value = operation->value;
     state->flags = operation->flags;
     state->cas = 0;
-    set_end(state, operation);
+    set_end(search, operation, state);
     return RESULT_OK;
 }
 
@@ -206,11 +211,11 @@ change(struct search *search, const struct operation *operation, struct state *s
     bool is_there = state->value != NULL;
     switch (operation->kind) {
     case HISTORY_SET:
-        return write_value(operation, state);
+        return write_value(search, operation, state);
     case HISTORY_ADD:
-        return is_there ? RESULT_REFUSED : write_value(operation, state);
+        return is_there ? RESULT_REFUSED : write_value(search, operation, state);
     case HISTORY_REPLACE:
-        return is_there ? write_value(operation, state) : RESULT_REFUSED;
+        return is_there ? write_value(search, operation, state) : RESULT_REFUSED;
     case HISTORY_CAS:
         if (!is_there) {
             return RESULT_MISS;
@@ -220,10 +225,11 @@ change(struct search *search, const struct operation *operation, struct state *s
             return RESULT_EXISTS;
         }
         if (state->cas == 0 &&
-            (operation->result == RESULT_EXISTS || was_shown(search, operation->cas))) {
+            (operation->result == RESULT_EXISTS || operation->cas <= state->cas_max)) {
             return RESULT_EXISTS;
         }
-        return write_value(operation, state);
+        state->cas_max = operation->cas;
+        return write_value(search, operation, state);
     case HISTORY_APPEND:
     case HISTORY_PREPEND:
         if (!is_there) {
@@ -238,10 +244,10 @@ change(struct search *search, const struct operation *operation, struct state *s
     case HISTORY_DECR:
         return calculate(search, operation, state, ret_number);
     case HISTORY_DELETE:
-        state->value = NULL;
+        forget_record(state);
         return is_there ? RESULT_OK : RESULT_MISS;
     case HISTORY_FLUSH:
-        state->value = NULL;
+        forget_record(state);
         return RESULT_OK;
     default:
         return RESULT_FAILED;
@@ -265,14 +271,14 @@ look(const struct search *search, const struct operation *operation, struct stat
         }
         if (operation->kind == HISTORY_GETS) {
             if (state->cas != operation->cas &&
-                (state->cas != 0 || was_shown(search, operation->cas))) {
+                (state->cas != 0 || operation->cas <= state->cas_max)) {
                 return false;
             }
-            state->cas = operation->cas;
+            state->cas = state->cas_max = operation->cas;
         }
     }
     if (touches) {
-        set_end(state, operation);
+        set_end(search, operation, state);
     }
     return true;
 }
@@ -304,18 +310,17 @@ step(struct search *search, const struct operation *operation, struct state *sta
 
 /* The search */
 
-/* Of what is done from the first on that is not, and of the state. */
+/* Of what is done, and of the state. */
 static uint64_t
-hash_of(const struct search *search, const struct state *state, uint32_t first)
+hash_of(const struct search *search, const struct state *state)
 {
-    uint64_t hash = XXH3_64bits_withSeed(search->done + first / 64,
-                                         ((search->n + 63) / 64 - first / 64) * 8, first / 64);
     struct {
-        uint64_t hash, cas;
+        uint64_t done, cas, cas_max;
         int64_t from, to;
         uint64_t flags;
-    } all = {hash, state->cas, state->end_from, state->end_to,
-             state->flags | (uint64_t)state->is_floating << 32};
+    } all = {search->done_hash, state->cas,    state->cas_max,
+             state->end_from,   state->end_to, state->flags | (uint64_t)state->is_floating << 32};
+    uint64_t hash;
     hash = XXH3_64bits(&all, sizeof(all));
     if (state->value != NULL) {
         gsize size;
@@ -361,7 +366,7 @@ try_way(struct search *search, const struct operation *operation, enum way way,
         return (!ends || operation->invoked_us < state->end_to) &&
                step(search, operation, ret_state);
     default:
-        ret_state->value = NULL;
+        forget_record(ret_state);
         return state->value != NULL &&
                (search->history->may_evict ||
                 (ends && operation->returned_us >= state->end_from)) &&
@@ -380,26 +385,138 @@ overwrites(const struct operation *operation)
 static bool
 is_same(const struct state *state, const struct state *other)
 {
-    return state->value == other->value && state->flags == other->flags &&
+    bool has_same_value =
+        state->value == other->value ||
+        (state->value != NULL && other->value != NULL && g_bytes_equal(state->value, other->value));
+    return has_same_value && state->cas_max == other->cas_max && state->flags == other->flags &&
            state->cas == other->cas && state->end_from == other->end_from &&
            state->end_to == other->end_to;
 }
 
-/* try_way() without ways that lead nowhere new: what floats may as well have been left out where it
- * changes nothing, or what it left is overwritten at once. Else each could double the states. */
 static bool
-try_useful(struct search *search, const struct operation *operation, enum way way,
-           const struct state *state, struct state *ret_state)
+is_part(GBytes *part, GBytes *whole)
 {
-    if (!try_way(search, operation, way, state, ret_state)) {
+    gsize part_size, whole_size;
+    const void *part_data = g_bytes_get_data(part, &part_size);
+    const void *whole_data = g_bytes_get_data(whole, &whole_size);
+    return part_size == 0 || (whole_size >= part_size &&
+                              memmem(whole_data, whole_size, part_data, part_size) != NULL);
+}
+
+static bool
+has_number(GBytes *whole, uint64_t number)
+{
+    gsize size;
+    const void *data = g_bytes_get_data(whole, &size);
+    g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, number);
+    return memmem(data, size, text, strlen(text)) != NULL;
+}
+
+/* May it leave the value, or a part to which others append the rest? */
+static bool
+may_bring(const struct operation *operation, GBytes *value)
+{
+    if (operation->result != RESULT_OK && operation->result != RESULT_NONE &&
+        operation->result != RESULT_UNKNOWN) {
         return false;
     }
-    if (way == WAY_NOTHING) {
+    switch (operation->kind) {
+    case HISTORY_SET:
+    case HISTORY_ADD:
+    case HISTORY_REPLACE:
+    case HISTORY_CAS:
+        return is_part(operation->value, value);
+    case HISTORY_INCR:
+    case HISTORY_DECR:
+        return operation->result != RESULT_OK || has_number(value, operation->shown);
+    default:
+        return false;
+    }
+}
+
+/* The number that was there before the operation, if its answer tells one. */
+static bool
+tells_number(const struct operation *operation, uint64_t *ret_number)
+{
+    if (operation->kind == HISTORY_INCR) {
+        *ret_number = operation->shown - operation->delta;
+        return operation->shown >= operation->delta;
+    }
+    return operation->kind != HISTORY_DECR && parse_number(operation->value, ret_number);
+}
+
+/* May others only add to the value until it is that number? Past 64 bits it begins at 0. */
+static bool
+may_count_to(GBytes *value, uint64_t number)
+{
+    uint64_t now;
+    return parse_number(value, &now) && (now <= number || now > INT64_MAX);
+}
+
+/* May it leave a number that is not greater, or anything of which that is not known? */
+static bool
+may_bring_number(const struct operation *operation, uint64_t number)
+{
+    if (operation->result != RESULT_OK && operation->result != RESULT_NONE &&
+        operation->result != RESULT_UNKNOWN) {
+        return false;
+    }
+    switch (operation->kind) {
+    case HISTORY_SET:
+    case HISTORY_ADD:
+    case HISTORY_REPLACE:
+    case HISTORY_CAS:
+        return may_count_to(operation->value, number);
+    case HISTORY_APPEND:
+    case HISTORY_PREPEND:
+    case HISTORY_DECR:
+        return true;
+    case HISTORY_INCR:
+        return operation->delta > UINT32_MAX;
+    default:
+        return false;
+    }
+}
+
+/* The next operation whose answer tells what was there: only appending and prepending leave a value
+ * where it is, so it has to be part of what was read; numbers only grow by counting up; or else an
+ * operation is left that may bring another value. `taken` is done as well. False: no order goes on
+ * from that state. Without it, writes that wait together would be tried in every order up to the
+ * read that tells the right one. */
+static bool
+may_lead_on(struct search *search, uint32_t first, uint32_t taken, const struct state *state)
+{
+    uint64_t number;
+    uint32_t read = search->next_hit[first];
+    while (read < search->n_fixed && (read == taken || is_done(search, read))) {
+        read = search->next_hit[read + 1];
+    }
+    if (read >= search->n_fixed || read - first > LOOK_AHEAD_MAX) {
         return true;
     }
-    ret_state->is_floating = floats(operation);
-    return !(state->is_floating && overwrites(operation)) &&
-           !(ret_state->is_floating && is_same(state, ret_state));
+    const struct operation *operation = search->operations[read];
+    bool is_number = tells_number(operation, &number);
+    if ((!is_number && operation->value == NULL) ||
+        (state->value != NULL && (is_number ? may_count_to(state->value, number)
+                                            : is_part(state->value, operation->value)))) {
+        return true;
+    }
+    for (uint32_t i = first; i < search->n; i++) {
+        const struct operation *other = search->operations[i];
+        if (i < search->n_fixed && other->invoked_us > operation->returned_us) {
+            i = search->n_fixed - 1; /* those that float are left */
+        } else if (i != taken && i != read && !is_done(search, i) &&
+                   (is_number ? may_bring_number(other, number)
+                              : may_bring(other, operation->value))) {
+            return true;
+        }
+    }
+    uint32_t n_done = search->n_done + (taken < search->n_fixed);
+    if (n_done >= search->deepest) {
+        search->deepest = n_done;
+        search->stuck = read;
+    }
+    return false;
 }
 
 /* One operation of the order that is being tried, and what is tried next in its place. */
@@ -411,10 +528,49 @@ struct place {
     enum way way; /* of index, to be tried next */
 };
 
+/* The operation before this place floats, and this one belongs before it where both orders lead to
+ * the same: then this is found on the way of the other order, which is `before` with this one. */
+static bool
+is_other_way_round(struct search *search, const struct place *before, const struct place *place,
+                   enum way way, const struct state *after)
+{
+    const struct operation *operation = search->operations[place->index];
+    const struct operation *floating = search->operations[before->index];
+    struct state first, second;
+    return before->index >= search->n_fixed && place->index < before->index &&
+           operation->invoked_us <= before->first_return_us &&
+           try_way(search, operation, way, &before->state, &first) &&
+           try_way(search, floating, before->way - 1, &first, &second) && is_same(&second, after);
+}
+
+/* try_way() without ways that lead nowhere new: what floats may as well have been left out where it
+ * changes nothing, or what it left is overwritten at once. Else each could double the states. */
+static bool
+try_useful(struct search *search, const struct place *before, const struct place *place,
+           enum way way, struct state *ret_state)
+{
+    const struct operation *operation = search->operations[place->index];
+    const struct state *state = &place->state;
+    search->n_tries++;
+    if (!try_way(search, operation, way, state, ret_state)) {
+        return false;
+    }
+    if (way != WAY_NOTHING) {
+        ret_state->is_floating = floats(operation);
+        if ((state->is_floating && overwrites(operation)) ||
+            (ret_state->is_floating && is_same(state, ret_state))) {
+            return false;
+        }
+    }
+    return (before == NULL || !is_other_way_round(search, before, place, way, ret_state)) &&
+           may_lead_on(search, place->first, place->index, ret_state);
+}
+
 static void
 mark(struct search *search, uint32_t index, bool is_done_now)
 {
     uint64_t bit = 1ull << (index % 64);
+    search->done_hash ^= XXH3_64bits(&index, sizeof(index));
     uint32_t counts = index < search->n_fixed;
     if (is_done_now) {
         search->done[index / 64] |= bit;
@@ -426,12 +582,16 @@ mark(struct search *search, uint32_t index, bool is_done_now)
 }
 
 /* May it be next? Nothing undone has returned before it began, nor stands before it on its
- * connection. */
+ * connection; of those that float and are alike, the first one comes first. */
 static bool
 may_be_next(const struct search *search, const struct place *place, uint32_t index)
 {
     const struct operation *operation = search->operations[index];
-    for (uint32_t i = place->first; i < index && index < search->n_fixed; i++) {
+    if (index >= search->n_fixed) {
+        uint32_t twin = search->twin[index - search->n_fixed];
+        return twin == search->n || is_done(search, twin);
+    }
+    for (uint32_t i = place->first; i < index; i++) {
         if (!is_done(search, i) && search->operations[i]->connection == operation->connection) {
             return false;
         }
@@ -463,12 +623,13 @@ enter(struct search *search, const struct state *state, uint32_t first, struct p
         search->deepest = search->n_done;
         search->stuck = pressing;
     }
-    if (g_hash_table_size(search->seen) > search->history->states_max) {
+    if (g_hash_table_size(search->seen) > search->history->states_max ||
+        search->n_tries / TRIES_PER_STATE > search->history->states_max) {
         search->is_given_up = true;
         return false;
     }
     uint64_t *hash = g_new(uint64_t, 1);
-    *hash = hash_of(search, state, first);
+    *hash = hash_of(search, state);
     *ret_place = (struct place){.state = *state,
                                 .first_return_us = first_return_us,
                                 .first = first,
@@ -477,9 +638,11 @@ enter(struct search *search, const struct state *state, uint32_t first, struct p
     return g_hash_table_add(search->seen, hash);
 }
 
-/* Finds the next operation that may stand at this place, and the state after it. */
+/* Finds the next operation that may stand at this place, and the state after it. `before`: the
+ * place before it, or NULL. */
 static bool
-advance(struct search *search, struct place *place, struct state *ret_state)
+advance(struct search *search, const struct place *before, struct place *place,
+        struct state *ret_state)
 {
     for (; place->index < search->n; place->index++, place->way = WAY_NOTHING) {
         const struct operation *operation = search->operations[place->index];
@@ -495,7 +658,7 @@ advance(struct search *search, struct place *place, struct state *ret_state)
             continue;
         }
         while (place->way < N_WAYS) {
-            if (try_useful(search, operation, place->way++, &place->state, ret_state)) {
+            if (try_useful(search, before, place, place->way++, ret_state)) {
                 return true;
             }
         }
@@ -518,7 +681,8 @@ explain(struct search *search)
     }
     while (places->len > 0 && !search->is_given_up) {
         struct place *last = &g_array_index(places, struct place, places->len - 1);
-        if (!advance(search, last, &state)) {
+        const struct place *before = places->len > 1 ? last - 1 : NULL;
+        if (!advance(search, before, last, &state)) {
             g_array_set_size(places, places->len - 1);
             if (places->len > 0) {
                 last = &g_array_index(places, struct place, places->len - 1);
@@ -655,6 +819,72 @@ leave_unseen(struct search *search)
     search->n = n;
 }
 
+/* Does its answer tell what was there? */
+static bool
+is_hit(const struct operation *operation)
+{
+    return operation->result == RESULT_OK &&
+           (operation->kind == HISTORY_GET || operation->kind == HISTORY_GETS ||
+            operation->kind == HISTORY_GAT || operation->kind == HISTORY_INCR);
+}
+
+/* Did nobody see what it wrote? Then it does not matter which bytes these were. */
+static bool
+is_unseen(const struct search *search, const struct operation *operation)
+{
+    uint64_t number;
+    if (parse_number(operation->value, &number)) {
+        return false;
+    }
+    for (uint32_t i = search->next_hit[0]; i < search->n_fixed; i = search->next_hit[i + 1]) {
+        const struct operation *read = search->operations[i];
+        if (read->value != NULL && is_part(operation->value, read->value)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is it the same whichever of both happens? They stand in the order of invocation. */
+static bool
+are_alike(const struct operation *operation, const struct operation *other, bool are_unseen)
+{
+    bool has_value = operation->value != NULL;
+    return operation->kind == other->kind && has_value == (other->value != NULL) &&
+           (!has_value || are_unseen || g_bytes_equal(operation->value, other->value)) &&
+           operation->flags == other->flags && operation->cas == other->cas &&
+           operation->delta == other->delta && operation->expiry_s == 0 && other->expiry_s == 0;
+}
+
+static void
+find_twins(struct search *search)
+{
+    uint32_t n_floating = search->n - search->n_fixed;
+    struct operation **floating = search->operations + search->n_fixed;
+    g_autofree bool *unseen = g_new0(bool, (gsize)n_floating + 1);
+    search->twin = g_new(uint32_t, (gsize)n_floating + 1);
+    for (uint32_t i = 0; i < n_floating; i++) {
+        unseen[i] = floating[i]->value != NULL && is_unseen(search, floating[i]);
+        search->twin[i] = search->n;
+        for (uint32_t j = i; j > 0 && i - j < TWIN_DISTANCE_MAX; j--) {
+            if (are_alike(floating[j - 1], floating[i], unseen[j - 1] && unseen[i])) {
+                search->twin[i] = search->n_fixed + j - 1;
+                break;
+            }
+        }
+    }
+}
+
+static void
+look_ahead(struct search *search)
+{
+    search->next_hit = g_new(uint32_t, (gsize)search->n_fixed + 1);
+    search->next_hit[search->n_fixed] = search->n_fixed;
+    for (uint32_t i = search->n_fixed; i-- > 0;) {
+        search->next_hit[i] = is_hit(search->operations[i]) ? i : search->next_hit[i + 1];
+    }
+}
+
 static enum history_verdict
 check_key(const struct history *history, const struct shares *shares,
           struct history_finding *finding)
@@ -664,6 +894,8 @@ check_key(const struct history *history, const struct shares *shares,
     search.operations = g_new(struct operation *, (gsize)n_max + shares->n_flushes + 1);
     collect(history, shares, finding->key, &search);
     leave_unseen(&search);
+    look_ahead(&search);
+    find_twins(&search);
     search.done = g_new0(uint64_t, search.n / 64 + 1);
     search.seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     search.values = g_ptr_array_new_with_free_func((GDestroyNotify)g_bytes_unref);
@@ -671,6 +903,8 @@ check_key(const struct history *history, const struct shares *shares,
     g_hash_table_destroy(search.seen);
     g_ptr_array_free(search.values, TRUE);
     g_free(search.done);
+    g_free(search.next_hit);
+    g_free(search.twin);
     finding->operations = search.operations;
     finding->n = search.n;
     finding->n_fixed = search.n_fixed;

@@ -65,9 +65,10 @@ struct operation {
 struct history {
     GPtrArray *operations; /* struct operation, in the order of invocation */
     uint32_t n_keys;
-    bool may_evict;      /* a miss is always right */
-    bool may_fail;       /* what was not answered, as asked, may have failed */
-    uint32_t states_max; /* that the search for one key looks at before it gives up */
+    bool may_evict;          /* a miss is always right */
+    bool may_fail;           /* what was not answered, as asked, may have failed */
+    int64_t expiry_slack_us; /* a record's end may come so much earlier or later */
+    uint32_t states_max;     /* that the search for one key looks at before it gives up */
 };
 
 struct history *history_new(uint32_t n_keys, bool may_evict);

@@ -70,6 +70,7 @@ static const struct {
 struct parse {
     struct record *record;
     uint32_t given; /* fields */
+    uint64_t start_ns, end_ns;
 };
 
 static bool wrong(char *error, const char *format, ...) G_GNUC_PRINTF(2, 3);
@@ -202,8 +203,9 @@ take_base64(const struct flat_field *field, GBytes **ret_bytes, char *error)
 }
 
 static bool
-take_known(struct record *record, enum field which, const struct flat_field *field, char *error)
+take_known(struct parse *parse, enum field which, const struct flat_field *field, char *error)
 {
+    struct record *record = parse->record;
     uint64_t number = 0;
     bool is_right;
     switch (which) {
@@ -226,11 +228,9 @@ take_known(struct record *record, enum field which, const struct flat_field *fie
     case FIELD_SHOWN:
         return take_number(field, UINT64_MAX, &record->shown, error);
     case FIELD_START:
+        return take_number(field, INT64_MAX, &parse->start_ns, error);
     case FIELD_END:
-        /* Half of what there is, so that an expiry can be added. */
-        is_right = take_number(field, INT64_MAX / 2, &number, error);
-        *(which == FIELD_START ? &record->start_us : &record->end_us) = (int64_t)number;
-        return is_right;
+        return take_number(field, INT64_MAX, &parse->end_ns, error);
     default:
         is_right = take_number(field, UINT32_MAX, &number, error);
         *(which == FIELD_CLIENT ? &record->client : &record->flags) = (uint32_t)number;
@@ -265,7 +265,7 @@ take_field(void *arg, const struct flat_field *field, char *error)
         return true;
     }
     parse->given |= BIT(which);
-    return take_known(parse->record, which, field, error);
+    return take_known(parse, which, field, error);
 }
 
 static bool
@@ -287,10 +287,10 @@ check_times(const struct parse *parse, char *error)
     if (!is_given(parse, FIELD_RESULT)) {
         return wrong(error, "result is missing, and there is an end");
     }
-    return record->end_us >= record->start_us ||
+    return parse->end_ns >= parse->start_ns ||
            wrong(error,
-                 "end is %" G_GINT64_FORMAT "; allowed is start (%" G_GINT64_FORMAT ") or later",
-                 record->end_us, record->start_us);
+                 "end is %" G_GUINT64_FORMAT "; allowed is start (%" G_GUINT64_FORMAT ") or later",
+                 parse->end_ns, parse->start_ns);
 }
 
 /* What an operation needs by its answer. */
@@ -360,11 +360,14 @@ bool
 record_read(const char *line, size_t size, struct record *ret_record, char *error)
 {
     struct parse parse = {.record = ret_record};
-    *ret_record = (struct record){.end_us = TIME_NEVER};
+    *ret_record = (struct record){.key = NULL};
     if (!flat_read(line, size, take_field, &parse, error) || !check(&parse, error)) {
         record_clear(ret_record);
         return false;
     }
+    /* Outwards: what overlaps does so still. */
+    ret_record->start_us = (int64_t)(parse.start_ns / 1000);
+    ret_record->end_us = (int64_t)(parse.end_ns / 1000 + (parse.end_ns % 1000 != 0));
     if (ret_record->kind == HISTORY_GET && is_given(&parse, FIELD_CAS)) {
         ret_record->kind = HISTORY_GETS;
     }

@@ -44,6 +44,12 @@ place_of(const struct report *report, const struct operation *operation)
                            line_of(operation));
 }
 
+static uint32_t
+client_of(const struct report *report, const struct operation *operation)
+{
+    return g_array_index(report->clients, uint32_t, operation->connection);
+}
+
 /* The operation and its answer. */
 static char *
 story_of(const struct operation *operation)
@@ -137,7 +143,7 @@ print_story(const struct report *report, const struct history_finding *finding)
                                    : g_strdup_printf("%" PRId64, operation->returned_us);
         printf("  %c %s client %" PRIu32 " %" PRId64 "..%s %s\n",
                operation == finding->operations[finding->stuck] ? '>' : ' ', place,
-               operation->connection, operation->invoked_us, end, story);
+               client_of(report, operation), operation->invoked_us, end, story);
     }
 }
 
@@ -153,7 +159,7 @@ add_story(const struct report *report, const struct history_finding *finding)
         json_open(json, NULL, '{');
         json_text(json, "file", report->files[operation->number >> REPORT_LINE_BITS]);
         json_number(json, "line", line_of(operation));
-        json_number(json, "client", operation->connection);
+        json_number(json, "client", client_of(report, operation));
         json_number(json, "start", (uint64_t)operation->invoked_us);
         if (operation->returned_us == TIME_NEVER) {
             json_text(json, "end", NULL);
@@ -220,16 +226,16 @@ report_end(struct report *report)
         json_number(json, "operations", report->n_operations);
         json_number(json, "unknown", report->n_unknown);
         json_number(json, "keys", report->keys->len);
-        json_number(json, "clients", report->n_clients);
+        json_number(json, "clients", report->clients->len);
         json_number(json, "wrong", report->n_wrong);
         json_number(json, "undecided", report->n_undecided);
         json_text(json, "verdict", verdict);
         json_close(json, '}');
         puts(json->str);
     } else {
-        printf("%" PRIu64 " operations (%" PRIu64 " of unknown outcome) on %u keys by %" PRIu64
-               " clients: %s",
-               report->n_operations, report->n_unknown, report->keys->len, report->n_clients,
+        printf("%" PRIu64 " operations (%" PRIu64
+               " of unknown outcome) on %u keys by %u clients: %s",
+               report->n_operations, report->n_unknown, report->keys->len, report->clients->len,
                verdict);
         if (report->n_wrong + report->n_undecided > 0) {
             printf(", %" PRIu64 " keys wrong, %" PRIu64 " undecided", report->n_wrong,

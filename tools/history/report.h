@@ -13,7 +13,8 @@ struct report {
     bool is_json;
     char *const *files;
     GPtrArray *keys; /* GBytes */
-    uint64_t n_operations, n_unknown, n_clients;
+    GArray *clients; /* by an operation's connection: the number in its file */
+    uint64_t n_operations, n_unknown;
     uint64_t n_wrong, n_undecided;
     GString *json; /* one object, under way */
 };
