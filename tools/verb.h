@@ -9,7 +9,7 @@
 #include <glib.h>
 
 /* What the tool ends with. */
-enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+enum exit_code { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_UNDECIDED = 3 };
 
 struct verb {
     const char *name;
@@ -31,6 +31,7 @@ extern const struct verb verb_cluster;
 extern const struct verb verb_up;
 extern const struct verb verb_down;
 extern const struct verb verb_status;
+extern const struct verb verb_check_history;
 
 /* Reads the options of a verb into entries' variables and takes them out of argv, --help included:
  * it prints and ends the program. The first n_arguments_max arguments may remain, as argv[1] and

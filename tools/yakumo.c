@@ -21,10 +21,10 @@ static const struct verb verb_help = {"help", "say what can be typed", run_help}
 static const struct verb verb_version = {"version", "print the version and the plugin ABI",
                                          run_version};
 
-static const struct verb *const verbs[] = {&verb_plugins, &verb_config, &verb_kit,  &verb_bench,
-                                           &verb_journal, &verb_verify, &verb_dump, &verb_load,
-                                           &verb_cluster, &verb_up,     &verb_down, &verb_status,
-                                           &verb_help,    &verb_version};
+static const struct verb *const verbs[] = {
+    &verb_plugins, &verb_config, &verb_kit,           &verb_bench,   &verb_journal,
+    &verb_verify,  &verb_dump,   &verb_load,          &verb_cluster, &verb_up,
+    &verb_down,    &verb_status, &verb_check_history, &verb_help,    &verb_version};
 
 static void
 print_help(FILE *to)
@@ -32,7 +32,7 @@ print_help(FILE *to)
     fprintf(to, "usage: yakumo VERB [OPTION...]\n\n");
     for (size_t i = 0; i < G_N_ELEMENTS(verbs); i++) {
         if (verbs[i]->summary != NULL) {
-            fprintf(to, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+            fprintf(to, "  %-13s %s\n", verbs[i]->name, verbs[i]->summary);
         }
     }
     fprintf(to, "\n'yakumo VERB --help' says more; see also yakumo(1).\n");

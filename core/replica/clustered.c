@@ -474,6 +474,7 @@ lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
             continue;
         }
         slot->sequence++;
+        slot->flush_prepared = entry.version;
         op->mark++;
         journal_entry(lane, replica,
                       &(struct yk_entry){.kind = entry.kind, .version = entry.version});
@@ -518,6 +519,7 @@ replica_changed(void *arg, struct yk_replica *replica, bool steps_down)
     if (steps_down) {
         end_verdicts(lane, replica, true);
         forget_waiters(lane, replica);
+        slot->flush_prepared = 0; /* it may be cut */
     }
     if (replica->role == YK_REPLICA_PRIMARY) { /* slot time never goes back */
         uint64_t least_ms =

@@ -294,7 +294,7 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
         judge_errand(lane, op, seen);
         return;
     }
-    if (seen != NULL && !lane_sees(lane, op->slot, seen)) {
+    if (seen != NULL && !lane_judges_on(lane, op->slot, seen)) {
         seen = NULL;
     }
     struct yk_decision decision;

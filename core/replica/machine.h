@@ -18,8 +18,11 @@ struct slot {
     uint64_t sequence;      /* of the last version given */
     uint64_t epoch;         /* of the versions that are given now */
     uint64_t flush_version; /* records up to this one are absent */
-    uint64_t position;      /* with a journal: version of the last committed change */
-    uint64_t floor;         /* likewise: the greatest version ever forgotten */
+    /* Clustered: so they are for what is judged on, since a flush stands in the log, though it may
+     * not be committed; 0: none in this reign. */
+    uint64_t flush_prepared;
+    uint64_t position; /* with a journal: version of the last committed change */
+    uint64_t floor;    /* likewise: the greatest version ever forgotten */
     /* Clustered, of a copy that comes in. */
     bool is_wiping, is_ending;
     uint32_t copy_from, copy_number;
@@ -193,6 +196,13 @@ lane_sees(const struct yk_lane *lane, uint32_t slot, const struct yk_record *rec
     return (record->marks & YK_RECORD_TOMBSTONE) == 0 &&
            (record->expiry_ms == 0 || record->expiry_ms > (int64_t)lane->now_ms) &&
            record->version > lane_slot(lane, slot)->flush_version;
+}
+
+/* Is it there for what is judged now, and stands behind it in the log? */
+static inline bool
+lane_judges_on(const struct yk_lane *lane, uint32_t slot, const struct yk_record *record)
+{
+    return lane_sees(lane, slot, record) && record->version > lane_slot(lane, slot)->flush_prepared;
 }
 
 /* Has it ended by the time that every later primary will go by? */

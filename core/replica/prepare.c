@@ -128,7 +128,9 @@ bool
 lane_holds_verdict(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply)
 {
     struct yk_overlay_entry *entry = op->entry;
-    if (entry->n_prepared == 0 || op->errand != YK_ERRAND_NONE) {
+    const struct slot *slot = lane_slot(lane, op->slot);
+    bool waits_flush = lane->is_clustered && slot->flush_prepared > slot->flush_version;
+    if ((entry->n_prepared == 0 && !waits_flush) || op->errand != YK_ERRAND_NONE) {
         return false;
     }
     op->reply = *reply;
@@ -138,7 +140,8 @@ lane_holds_verdict(struct yk_lane *lane, struct yk_op *op, const struct yk_reply
         op->reply.value_buffer = entry->newest;
     }
     op->is_verdict = true;
-    op->mark = entry->mark;
+    op->mark =
+        waits_flush && slot->flush_prepared > entry->mark ? slot->flush_prepared : entry->mark;
     if (lane->is_clustered) {
         lane_hold_verdict(lane, op, entry);
     } else {

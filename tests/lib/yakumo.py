@@ -13,6 +13,7 @@ The environment:
   YK_KEEP=1                 the temporary folder stays
   YK_IO=epoll               the engine of the nodes' loop; without it they choose
   YK_SEED=N                 what random_source() begins with
+  YK_ROUNDS=N               so many rounds of the tests that have rounds
 A script takes names of cases as arguments and then runs only those.
 """
 import atexit
@@ -86,6 +87,11 @@ def random_source():
     seed = int(os.environ.get("YK_SEED") or random.randrange(1 << 32))
     print(f"# YK_SEED={seed}", flush=True)
     return random.Random(seed)
+
+
+def rounds(short, long):
+    """How often a test does again what it does."""
+    return int(os.environ.get("YK_ROUNDS") or (long if IS_LONG else short))
 
 
 def eventually(condition, timeout_s=None, what="it"):

@@ -6,7 +6,7 @@
 #define SIM_CLIENT_H
 
 #include "core/base/random.h"
-#include "tests/sim/history.h"
+#include "tools/history/history.h"
 
 struct client;
 

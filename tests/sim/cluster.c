@@ -16,7 +16,7 @@
 #include "core/manager/rules.h"
 #include "core/wire/unpack.h"
 #include "tests/sim/disk.h"
-#include "tests/sim/history.h"
+#include "tools/history/history.h"
 
 #define MS(n) ((int64_t)(n)*1000)
 

@@ -6,7 +6,7 @@
 #define SIM_SIMULATION_H
 
 #include "plugins/plugins.h"
-#include "tests/sim/history.h"
+#include "tools/history/history.h"
 
 struct simulation_result {
     uint64_t n_events;

@@ -1,7 +1,7 @@
 /* The checker of histories: what is right passes, and each kind of wrong answer is found. */
 #include <config.h>
 
-#include "tests/sim/history.h"
+#include "tools/history/history.h"
 
 #include <string.h>
 

@@ -6,8 +6,8 @@
  * register: value, flags, CAS unique, expiry.
  *
  * Threads: one. Ownership: a history owns its operations and their bytes. */
-#ifndef SIM_HISTORY_H
-#define SIM_HISTORY_H
+#ifndef YK_TOOLS_HISTORY_HISTORY_H
+#define YK_TOOLS_HISTORY_HISTORY_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -38,8 +38,10 @@ enum history_result {
     RESULT_REFUSED, /* NOT_STORED */
     RESULT_EXISTS,
     RESULT_NOT_NUMBER,
-    RESULT_FAILED,  /* an error that promises: surely not done */
-    RESULT_UNKNOWN, /* an error that promises nothing */
+    RESULT_FAILED, /* an error that promises: surely not done */
+    /* An error that promises nothing. With returned_us TIME_NEVER it may still happen afterwards,
+     * later than what the same connection did next. */
+    RESULT_UNKNOWN,
 };
 
 #define TIME_NEVER INT64_MAX
@@ -63,8 +65,10 @@ struct operation {
 struct history {
     GPtrArray *operations; /* struct operation, in the order of invocation */
     uint32_t n_keys;
-    bool may_evict; /* a miss is always right */
-    bool may_fail;  /* what was not answered, as asked, may have failed */
+    bool may_evict;          /* a miss is always right */
+    bool may_fail;           /* what was not answered, as asked, may have failed */
+    int64_t expiry_slack_us; /* a record's end may come so much earlier or later */
+    uint32_t states_max;     /* that the search for one key looks at before it gives up */
 };
 
 struct history *history_new(uint32_t n_keys, bool may_evict);
@@ -74,8 +78,26 @@ struct operation *history_add(struct history *history, enum history_kind kind, u
 
 enum history_verdict { HISTORY_RIGHT, HISTORY_WRONG, HISTORY_UNDECIDED };
 
-/* WRONG: `why` tells the key, and the operation that nothing explains. UNDECIDED: the search was
- * given up after very many steps. */
+struct history_finding {
+    enum history_verdict verdict;
+    uint32_t key;
+    struct operation **operations; /* of the key; for the call only */
+    uint32_t n, n_fixed;  /* each in the order of invocation: those that must fit, and the others */
+    uint32_t n_explained; /* by the best order */
+    uint32_t stuck;       /* WRONG: the one that had to come next then, and could not */
+};
+
+/* False: the other keys are not looked at any more. */
+typedef bool (*history_judged)(void *arg, const struct history_finding *finding);
+
+/* Checks one key after another and tells each. */
+void history_check_keys(const struct history *history, history_judged judged, void *arg);
+
+const char *history_kind_name(enum history_kind kind);
+const char *history_result_name(enum history_result result);
+
+/* The first wrong key. WRONG: `why` tells the key, and the operation that nothing explains.
+ * UNDECIDED: the search was given up after very many steps. */
 enum history_verdict history_check(const struct history *history, GString *why);
 
 #endif
