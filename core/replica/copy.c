@@ -521,6 +521,7 @@ on_begin(struct yk_lane *lane, uint32_t from, const struct yk_copy *message)
     slot->copy_start = message->start;
     slot->copy_number = 0;
     slot->is_wiping = true;
+    slot->is_ending = false; /* ★ the end of an earlier copy may be on its way to the journal */
     if (copying->is_wiping) {
         copying->wipes_again = true;
     } else {
