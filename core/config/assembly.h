@@ -31,7 +31,7 @@ struct yk_listener {
 enum yk_err yk_assemble_node(struct yk_assembly *assembly) YK_MUST_CHECK;
 enum yk_err yk_assemble_buckets(struct yk_assembly *assembly) YK_MUST_CHECK;
 enum yk_err yk_assemble_frontends(struct yk_assembly *assembly) YK_MUST_CHECK;
-/* [backend] and [filter] sections, also those that nothing uses. */
+/* [backend], [filter] and [coordinator] sections, also those that nothing uses. */
 enum yk_err yk_assemble_plugin_sections(struct yk_assembly *assembly) YK_MUST_CHECK;
 
 /* The values of a section all of whose keys stand in the core's table. yk_fields_done also after
@@ -45,7 +45,7 @@ enum yk_err yk_assemble_settings(const struct yk_assembly *assembly, enum yk_plu
                                  const char *plugin, const char *name, const struct yk_place *place,
                                  struct yk_settings **ret_settings) YK_MUST_CHECK;
 
-/* The same, with what [backend NAME] or [filter NAME] says. */
+/* The same, with what [backend NAME], [filter NAME] or [coordinator NAME] says. */
 enum yk_err
 yk_assemble_shared(const struct yk_assembly *assembly, enum yk_plugin_kind kind, const char *plugin,
                    const struct yk_place *place, struct yk_settings **ret_settings) YK_MUST_CHECK;

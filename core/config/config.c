@@ -83,7 +83,7 @@ yk_config_free(struct yk_config *config)
     nodes_free(config->nodes, config->n_nodes);
     g_free(config->file);
     g_free(config->cluster_name);
-    g_free(config->coordinator);
+    yk_settings_free(config->coordinator);
     g_free(config);
 }
 
@@ -140,42 +140,37 @@ node_choose(const struct yk_draft *draft, const char *name, bool takes_any,
     return YK_OK;
 }
 
-/* [coordinator NAME] has no key in this version. */
+/* Can so many managers keep the registers? What a coordinator of others needs it says itself. */
 static enum yk_err
-coordinators_check(const struct yk_assembly *assembly)
+managers_check(const struct yk_assembly *assembly, const char *name, const struct yk_place *place)
 {
-    const GPtrArray *sections = assembly->draft->sections;
-    for (guint i = 0; i < sections->len; i++) {
-        const struct yk_draft_section *section = g_ptr_array_index(sections, i);
-        if (section->kind != YK_SECTION_COORDINATOR) {
-            continue;
-        }
-        if (!g_strv_contains(yk_coordinator_names, section->name)) {
-            char reason[YK_ERROR_SIZE];
-            yk_unknown_name("coordinator", section->name, NULL, yk_coordinator_names, reason);
-            return yk_place_fail(&section->place, YK_EINVALID, assembly->error, "%s", reason);
-        }
-        if (strcmp(section->name, "etcd") == 0) {
-            return yk_place_fail(
-                &section->place, YK_EUNSUPPORTED, assembly->error,
-                "[%s] is not in this version; remove it and set coordinator = local or quorum",
-                section->title);
-        }
-        g_autoptr(GPtrArray) layers =
-            yk_draft_layers(assembly->draft, section, assembly->node, assembly->is_chosen);
-        if (layers->len > 0) {
-            const struct yk_entry *entry = g_ptr_array_index(layers, 0);
-            g_autofree char *shown = yk_text_show(entry->key);
-            return yk_place_fail(&entry->place, YK_EINVALID, assembly->error,
-                                 "unknown key %s in [%s]; it has none: remove it", shown,
-                                 section->title);
-        }
+    uint32_t n = assembly->n_managers;
+    if (strcmp(name, "local") == 0) {
+        return n == 1 ? YK_OK
+                      : yk_place_fail(
+                            place, YK_EINVALID, assembly->error,
+                            "coordinator = local takes exactly one manager, and %u of the %u "
+                            "nodes are: give the role manager to one, or to 3 or 5 and leave "
+                            "out coordinator",
+                            n, assembly->n_nodes);
     }
-    return YK_OK;
+    if (strcmp(name, "quorum") == 0) {
+        return n == 3 || n == 5
+                   ? YK_OK
+                   : yk_place_fail(place, YK_EINVALID, assembly->error,
+                                   "coordinator = quorum takes 3 or 5 managers, so that more than "
+                                   "half of them are still there when one or two are not; this "
+                                   "file has %u",
+                                   n);
+    }
+    return n > 0 ? YK_OK
+                 : yk_place_fail(place, YK_EINVALID, assembly->error,
+                                 "none of the %u nodes is a manager: give the role to one or more",
+                                 assembly->n_nodes);
 }
 
-/* Where the registers live, and whether so many managers can keep them. A node alone is its own
- * manager, whatever its roles. */
+/* Where the registers live. A node alone is its own manager, whatever its roles, and keeps them
+ * itself. */
 static enum yk_err
 coordinator_read(const struct yk_assembly *assembly, const struct yk_fields *fields)
 {
@@ -185,28 +180,19 @@ coordinator_read(const struct yk_assembly *assembly, const struct yk_fields *fie
     const char *name = is_given           ? yk_field_text(fields, YK_CLUSTER_COORDINATOR)
                        : n == 3 || n == 5 ? "quorum"
                                           : "local";
-    assembly->config->coordinator = g_strdup(name);
-    if (strcmp(name, "etcd") == 0) {
-        return yk_field_fail(fields, YK_CLUSTER_COORDINATOR, YK_EUNSUPPORTED, assembly->error,
-                             "is not in this version; set coordinator = local or quorum");
-    }
-    bool is_alone = assembly->n_nodes == 1;
-    bool is_right = strcmp(name, "local") == 0 ? is_alone || n == 1 : n == 3 || n == 5;
-    if (is_right) {
-        return YK_OK;
-    }
     const struct yk_place *place = &fields->fields[YK_CLUSTER_COORDINATOR].place;
-    return strcmp(name, "local") == 0
-               ? yk_place_fail(place, YK_EINVALID, assembly->error,
-                               "coordinator = local takes exactly one manager, and %u of the %u "
-                               "nodes are: give the role manager to one, or to 3 or 5 and leave "
-                               "out coordinator",
-                               n, assembly->n_nodes)
-               : yk_place_fail(place, YK_EINVALID, assembly->error,
-                               "coordinator = quorum takes 3 or 5 managers, so that more than "
-                               "half of them are still there when one or two are not; this file "
-                               "has %u",
-                               n);
+    bool is_local = strcmp(name, "local") == 0;
+    enum yk_err err = yk_assemble_shared(assembly, YK_KIND_COORDINATOR, name, place,
+                                         &assembly->config->coordinator);
+    if (err != YK_OK || (assembly->n_nodes == 1 && is_local)) {
+        return err;
+    }
+    if (assembly->n_nodes == 1 && strcmp(name, "quorum") != 0) {
+        return yk_field_fail(fields, YK_CLUSTER_COORDINATOR, YK_EINVALID, assembly->error,
+                             "is for several nodes; this file has one, which keeps its registers "
+                             "itself: remove the line, or add nodes");
+    }
+    return managers_check(assembly, name, place);
 }
 
 /* Source: PROTOCOL, "Leases": L (1 + 2 e) < G, where clocks go wrong by e = 1 % at most. */
@@ -253,9 +239,6 @@ static enum yk_err
 config_assemble(struct yk_assembly *assembly)
 {
     enum yk_err err = cluster_read(assembly);
-    if (err == YK_OK) {
-        err = coordinators_check(assembly);
-    }
     if (err == YK_OK) {
         err = yk_assemble_node(assembly);
     }

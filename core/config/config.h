@@ -65,7 +65,7 @@ struct yk_node_config {
 struct yk_config {
     char *file; /* NULL: built in */
     char *cluster_name;
-    char *coordinator;
+    struct yk_settings *coordinator;
     uint64_t lease_us, grace_us;
     struct yk_node_config node; /* the one that this process runs */
     /* All of the file, by name, that one too. More than one: the node is one of a cluster. */

@@ -85,8 +85,10 @@ yk_assemble_shared(const struct yk_assembly *assembly, enum yk_plugin_kind kind,
     if (err != YK_OK) {
         return err;
     }
-    const struct yk_draft_section *section = yk_draft_find(
-        assembly->draft, kind == YK_KIND_BACKEND ? YK_SECTION_BACKEND : YK_SECTION_FILTER, plugin);
+    enum yk_section section_kind = kind == YK_KIND_BACKEND       ? YK_SECTION_BACKEND
+                                   : kind == YK_KIND_COORDINATOR ? YK_SECTION_COORDINATOR
+                                                                 : YK_SECTION_FILTER;
+    const struct yk_draft_section *section = yk_draft_find(assembly->draft, section_kind, plugin);
     if (section != NULL) {
         err = settings_fill(assembly, section, settings);
     }
@@ -128,10 +130,11 @@ static enum yk_err
 plugin_section_check(const struct yk_assembly *assembly, const struct yk_draft_section *section)
 {
     struct yk_settings *settings = NULL;
-    bool is_backend = section->kind == YK_SECTION_BACKEND;
-    enum yk_plugin_kind kind = is_backend ? YK_KIND_BACKEND : YK_KIND_FILTER;
+    enum yk_plugin_kind kind = section->kind == YK_SECTION_BACKEND       ? YK_KIND_BACKEND
+                               : section->kind == YK_SECTION_COORDINATOR ? YK_KIND_COORDINATOR
+                                                                         : YK_KIND_FILTER;
     enum yk_err err = yk_assemble_shared(assembly, kind, section->name, &section->place, &settings);
-    if (err == YK_ENOTFOUND && !is_backend) {
+    if (err == YK_ENOTFOUND && kind == YK_KIND_FILTER) {
         /* The options of both kinds of filter stand in [filter NAME]. */
         struct yk_assembly second = *assembly;
         char reason[YK_ERROR_SIZE];
@@ -155,7 +158,8 @@ yk_assemble_plugin_sections(struct yk_assembly *assembly)
     const GPtrArray *sections = assembly->draft->sections;
     for (guint i = 0; i < sections->len; i++) {
         const struct yk_draft_section *section = g_ptr_array_index(sections, i);
-        if (section->kind != YK_SECTION_BACKEND && section->kind != YK_SECTION_FILTER) {
+        if (section->kind != YK_SECTION_BACKEND && section->kind != YK_SECTION_FILTER &&
+            section->kind != YK_SECTION_COORDINATOR) {
             continue;
         }
         enum yk_err err = plugin_section_check(assembly, section);

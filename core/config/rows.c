@@ -81,7 +81,7 @@ cluster_add(struct writer *writer, const struct yk_config *config)
     writer->kind = YK_SECTION_CLUSTER;
     writer->title = g_strdup("cluster");
     text_add(writer, YK_CLUSTER_NAME, config->cluster_name);
-    text_add(writer, YK_CLUSTER_COORDINATOR, config->coordinator);
+    text_add(writer, YK_CLUSTER_COORDINATOR, config->coordinator->plugin->name);
     number_add(writer, YK_CLUSTER_LEASE, config->lease_us);
     number_add(writer, YK_CLUSTER_GRACE, config->grace_us);
     g_free(writer->title);
@@ -163,7 +163,7 @@ frontend_add(struct writer *writer, const struct yk_config *config,
     g_free(writer->title);
 }
 
-/* The plugin's options, once for all buckets and frontends that use it. */
+/* The plugin's options, once for all that use it. */
 static void
 shared_add(struct writer *writer, enum yk_section kind, const struct yk_settings *settings,
            GHashTable *done)
@@ -198,6 +198,7 @@ yk_config_rows(const struct yk_config *config, bool with_others)
     if (with_others) {
         others_add(&writer, config);
     }
+    shared_add(&writer, YK_SECTION_COORDINATOR, config->coordinator, done);
     for (uint32_t i = 0; i < config->n_buckets; i++) {
         bucket_add(&writer, &config->buckets[i]);
     }

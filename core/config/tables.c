@@ -7,7 +7,6 @@
 
 #include "core/base/assert.h"
 
-const char *const yk_coordinator_names[] = {"local", "quorum", "etcd", NULL};
 const char *const yk_role_names[] = {"manager", "server", "gateway", NULL};
 const char *const yk_durability_names[] = {"memory", "os", "disk", NULL};
 const char *const yk_evict_names[] = {"none", "s3fifo", NULL};
@@ -24,11 +23,12 @@ static const struct yk_option cluster_table[YK_N_CLUSTER_KEYS] = {
                          .max = YK_NAME_SIZE_MAX,
                          .help = "Name of the cluster: a-z, 0-9, _ and -."},
     [YK_CLUSTER_COORDINATOR] =
-        {KEY("coordinator", ENUM), .choices = yk_coordinator_names,
+        {KEY("coordinator", STRING), .max = YK_NAME_SIZE_MAX,
          .help =
-             "Where the cluster's shared record lives: local (files of the one manager), quorum "
-             "(among 3 or 5 managers) or etcd, which this version does not have. Without it: "
-             "quorum where the file names 3 or 5 managers, else local."},
+             "Where the cluster's shared record lives, by the name of a plugin: local (files of "
+             "the one manager), quorum (among 3 or 5 managers) or etcd (an etcd that is there "
+             "already). Its options stand in [coordinator NAME]. Without it: quorum where the "
+             "file names 3 or 5 managers, else local."},
     [YK_CLUSTER_LEASE] =
         {KEY("lease", DURATION), .fallback = "1s", .min = 100000, .max = 60000000,
          .help = "How long a primary may answer reads by the word of a copy. The longer it is, the "

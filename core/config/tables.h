@@ -59,7 +59,6 @@ enum yk_frontend_key {
 enum { YK_FIELDS_MAX = 16 };
 
 /* Index: number of the choice. */
-extern const char *const yk_coordinator_names[];
 extern const char *const yk_role_names[];       /* bit of enum yk_role */
 extern const char *const yk_durability_names[]; /* enum yk_durability */
 extern const char *const yk_evict_names[];      /* enum yk_evict */

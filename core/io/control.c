@@ -92,6 +92,14 @@ coordinator_sends(void *arg, uint32_t manager_index, struct yk_slice message)
     said->event.sends.bytes = yk_slice_of(said->bytes, message.size);
 }
 
+/* From any thread. */
+static void
+coordinator_wakes(void *arg)
+{
+    const struct yk_control_thread *control = arg;
+    yk_loop_wake(control->loop, NULL);
+}
+
 static void
 free_said(struct said *said)
 {
@@ -302,7 +310,8 @@ open_registers(struct yk_control_thread *control, char *error)
     struct yk_registers_place place = {.arg = control,
                                        .answer = coordinator_answers,
                                        .changed = coordinator_hints,
-                                       .send = coordinator_sends};
+                                       .send = coordinator_sends,
+                                       .wake = coordinator_wakes};
     place.self_index = yk_control_manager(control->config.setup.config, &place.n_managers);
     return place.self_index == UINT32_MAX
                ? YK_OK
@@ -341,13 +350,13 @@ yk_control_thread_start(const struct yk_control_thread_config *config,
     control->config.setup.arg = control;
     control->said_end = &control->said;
     snprintf(error, YK_ERROR_SIZE, "cannot start the control: out of memory or threads");
-    enum yk_err result = open_registers(control, error);
+    enum yk_err result = open_loop(control, error); /* first: the registers may wake it */
+    if (result == YK_OK) {
+        result = open_registers(control, error);
+    }
     if (result == YK_OK) {
         control->machine = yk_control_new(&control->config.setup);
         result = control->machine != NULL ? YK_OK : YK_ENOMEM;
-    }
-    if (result == YK_OK) {
-        result = open_loop(control, error);
     }
     if (result == YK_OK && pthread_create(&control->id, NULL, run, control) != 0) {
         result = YK_ENOMEM;
@@ -379,10 +388,10 @@ yk_control_thread_free(struct yk_control_thread *control)
         return;
     }
     yk_control_thread_quit(control);
+    yk_registers_close(control->registers);
     yk_links_free(control->links);
     yk_loop_close(control->loop);
     yk_control_free(control->machine);
-    yk_registers_close(control->registers);
     while (control->said != NULL) {
         struct said *next = control->said->next;
         free_said(control->said);

@@ -18,10 +18,10 @@ struct yk_control_thread_config {
     struct yk_control_setup setup; /* but for peer and arg */
     enum yk_io_engine io;
     struct yk_peers *peers;
-    int listener_fd;                     /* a socket of the node's listener for this thread alone */
-    const struct yk_plugin *coordinator; /* of a manager */
-    const char *folder;                  /* DATA */
-    struct yk_threads *threads;          /* the workers, to whom views and refusals go */
+    int listener_fd; /* a socket of the node's listener for this thread alone */
+    const struct yk_settings *coordinator; /* of a manager */
+    const char *folder;                    /* DATA */
+    struct yk_threads *threads;            /* the workers, to whom views and refusals go */
     /* From the control's thread: the data folder is to be one of that cluster, durably, before
      * anything is done in its name. */
     enum yk_err (*join)(void *arg, const char *cluster_id, char *error);

@@ -38,13 +38,14 @@ struct yk_registers {
     const struct yk_coordinator_ops *ops;
     const struct yk_world *world;
     bool has_place;
-    struct yk_registers_place place; /* if it has one */
-    uint64_t timer_ms;               /* 0: none is set */
-    struct yk_settings *settings;
+    struct yk_registers_place place;    /* if it has one */
+    uint64_t timer_ms;                  /* 0: none is set */
+    const struct yk_settings *settings; /* lent */
     struct yk_plugin_host host;
     void *self;
     bool is_open;
-    char *folder; /* DATA/registers */
+    bool is_woken; /* atomic */
+    char *folder;  /* DATA/registers */
     struct pending *pending, **pending_end;
     uint64_t token; /* of the last question */
     bool has_answer;
@@ -197,6 +198,17 @@ port_store(struct yk_coordinator_port *port, const char *name, struct yk_slice b
     registers->pending_end = &pending->next;
 }
 
+/* From any thread. */
+static void
+port_wake(struct yk_coordinator_port *port)
+{
+    struct yk_registers *registers = (struct yk_registers *)port;
+    __atomic_store_n(&registers->is_woken, true, __ATOMIC_RELEASE);
+    if (registers->has_place) {
+        registers->place.wake(registers->place.arg);
+    }
+}
+
 static void
 pending_free(struct pending *pending)
 {
@@ -273,7 +285,7 @@ open_coordinator(struct yk_registers *registers, char *error)
 }
 
 enum yk_err
-yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordinator,
+yk_registers_open(const struct yk_world *world, const struct yk_settings *coordinator,
                   const char *folder, const struct yk_registers_place *place,
                   struct yk_registers **ret_registers, char *error)
 {
@@ -285,19 +297,19 @@ yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordina
                                                    .changed = port_changed,
                                                    .send = port_send,
                                                    .set_timer = port_set_timer,
-                                                   .store = port_store};
+                                                   .store = port_store,
+                                                   .wake = port_wake};
     if (place != NULL) {
         registers->has_place = true;
         registers->place = *place;
         registers->port.self_index = place->self_index;
         registers->port.n_managers = place->n_managers;
     }
-    registers->ops = coordinator->ops;
+    registers->ops = coordinator->plugin->ops;
     registers->folder = g_build_filename(folder, folder_name, NULL);
     registers->pending_end = &registers->pending;
-    registers->settings = yk_settings_new(coordinator, coordinator->name);
-    YK_ASSERT(registers->settings != NULL);
-    yk_plugin_host_init(&registers->host, world, coordinator->name);
+    registers->settings = coordinator;
+    yk_plugin_host_init(&registers->host, world, coordinator->plugin->name);
     enum yk_err result = make_folder(registers, folder, error);
     if (result == YK_OK) {
         result = open_coordinator(registers, error);
@@ -335,7 +347,6 @@ yk_registers_close(struct yk_registers *registers)
          pending = pending_take(registers)) {
         pending_free(pending);
     }
-    yk_settings_free(registers->settings);
     g_free(registers->answer_bytes);
     g_free(registers->folder);
     g_free(registers);
@@ -440,6 +451,10 @@ uint64_t
 yk_registers_run(struct yk_registers *registers)
 {
     registers->error[0] = '\0';
+    if (__atomic_exchange_n(&registers->is_woken, false, __ATOMIC_ACQUIRE) &&
+        registers->ops->woken != NULL) {
+        registers->ops->woken(registers->self);
+    }
     run_timer(registers);
     store_pending(registers);
     if (registers->error[0] != '\0') {

@@ -6,12 +6,14 @@
  * All of them are read when it opens, and a damaged one is refused: what a register said is not
  * guessed.
  *
- * Threads: one thread. Ownership: owns the coordinator's instance; world and plugin are lent. */
+ * Threads: one thread. Ownership: owns the coordinator's instance; world and settings are
+ * lent. */
 #ifndef YK_IO_REGISTERS_H
 #define YK_IO_REGISTERS_H
 
 #include <yakumo/coordinator.h>
 
+#include "core/base/options.h"
 #include "core/base/world.h"
 
 struct yk_registers;
@@ -25,12 +27,14 @@ struct yk_registers_place {
     void (*answer)(void *arg, uint64_t token, const struct yk_register_answer *answer);
     void (*changed)(void *arg, const char *name);
     void (*send)(void *arg, uint32_t manager_index, struct yk_slice message);
+    /* From any thread: yk_registers_run is to be called soon. */
+    void (*wake)(void *arg);
 };
 
 /* folder: DATA. place NULL: the one manager, whose questions are asked by read and write below;
  * else by yk_registers_ask. On failure error (YK_ERROR_SIZE bytes) says which file, and what to do.
  */
-enum yk_err yk_registers_open(const struct yk_world *world, const struct yk_plugin *coordinator,
+enum yk_err yk_registers_open(const struct yk_world *world, const struct yk_settings *coordinator,
                               const char *folder, const struct yk_registers_place *place,
                               struct yk_registers **ret_registers, char *error) YK_MUST_CHECK;
 /* Takes NULL. */

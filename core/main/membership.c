@@ -77,11 +77,7 @@ yk_membership_start(struct yk_membership *member, char *error)
         g_strlcpy(config.setup.cluster_id, datadir->cluster_id, sizeof(config.setup.cluster_id));
     }
     if ((start->config->node.roles & YK_ROLE_MANAGER) != 0) {
-        config.coordinator =
-            yk_plugins_find(start->plugins, YK_KIND_COORDINATOR, start->config->coordinator, error);
-        if (config.coordinator == NULL) {
-            return YK_ENOTFOUND;
-        }
+        config.coordinator = start->config->coordinator;
     }
     struct yk_control_thread *control;
     enum yk_err result = yk_control_thread_start(&config, &control, error);

@@ -215,14 +215,14 @@ start_bucket(struct yk_cluster *cluster, uint32_t index, char *error)
 
 enum yk_err
 yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
-                 const struct yk_config *config, const struct yk_plugin *coordinator,
-                 struct yk_datadir *datadir, bool is_restore, char *error)
+                 const struct yk_config *config, struct yk_datadir *datadir, bool is_restore,
+                 char *error)
 {
     *cluster = (struct yk_cluster){
         .world = world, .config = config, .datadir = datadir, .is_restore = is_restore};
     cluster->epochs = g_new0(uint32_t *, config->n_buckets);
-    enum yk_err result =
-        yk_registers_open(world, coordinator, datadir->path, NULL, &cluster->registers, error);
+    enum yk_err result = yk_registers_open(world, config->coordinator, datadir->path, NULL,
+                                           &cluster->registers, error);
     if (result == YK_OK) {
         result = start_cluster(cluster, error);
     }

@@ -26,10 +26,9 @@ struct yk_cluster {
 };
 
 /* On failure error (YK_ERROR_SIZE bytes) says why, and the cluster may still be ended. */
-enum yk_err
-yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
-                 const struct yk_config *config, const struct yk_plugin *coordinator,
-                 struct yk_datadir *datadir, bool is_restore, char *error) YK_MUST_CHECK;
+enum yk_err yk_cluster_start(struct yk_cluster *cluster, const struct yk_world *world,
+                             const struct yk_config *config, struct yk_datadir *datadir,
+                             bool is_restore, char *error) YK_MUST_CHECK;
 /* Takes one that is all zeros. */
 void yk_cluster_end(struct yk_cluster *cluster);
 

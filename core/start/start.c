@@ -62,6 +62,27 @@ check_buckets(const struct yk_config *config, char *error)
     return YK_OK;
 }
 
+/* What only the coordinator knows: do its options go together? */
+static enum yk_err
+check_coordinator(const struct yk_config *config, char *error)
+{
+    struct yk_system system;
+    struct yk_plugin_host host;
+    char reason[YK_ERROR_SIZE];
+    void *self;
+    yk_system_init(&system, YK_LOG_ERROR);
+    yk_plugin_host_init(&host, &system.world, config->coordinator->plugin->name);
+    enum yk_err result = yk_instance_new(config->coordinator, &host.host, &self, reason);
+    if (result == YK_OK) {
+        yk_instance_free(config->coordinator, self);
+    } else {
+        snprintf(error, YK_ERROR_SIZE, "%.100s%s[coordinator %s]: %.340s",
+                 config->file != NULL ? config->file : "", config->file != NULL ? ": " : "",
+                 config->coordinator->plugin->name, reason);
+    }
+    return result;
+}
+
 enum yk_err
 yk_start_read_config(const struct yk_start_options *options, struct yk_plugins *plugins,
                      struct yk_config **ret_config, char *error)
@@ -88,9 +109,8 @@ yk_start_read_config(const struct yk_start_options *options, struct yk_plugins *
         return result;
     }
     result = check_buckets(config, error);
-    if (result == YK_OK &&
-        yk_plugins_find(plugins, YK_KIND_COORDINATOR, config->coordinator, error) == NULL) {
-        result = YK_ENOTFOUND;
+    if (result == YK_OK) {
+        result = check_coordinator(config, error);
     }
     if (result != YK_OK) {
         yk_config_free(config);
@@ -215,12 +235,8 @@ start_cluster(struct yk_start *start, char *error)
     if (yk_start_is_clustered(start->config)) {
         return YK_OK;
     }
-    const struct yk_plugin *coordinator =
-        yk_plugins_find(start->plugins, YK_KIND_COORDINATOR, start->config->coordinator, error);
-    return coordinator == NULL
-               ? YK_ENOTFOUND
-               : yk_cluster_start(&start->cluster, start->world, start->config, coordinator,
-                                  &start->datadir, start->epoch_min > 0, error);
+    return yk_cluster_start(&start->cluster, start->world, start->config, &start->datadir,
+                            start->epoch_min > 0, error);
 }
 
 static const char *

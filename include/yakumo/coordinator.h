@@ -4,9 +4,10 @@
  * Safety rests on compare-and-swap alone: any number of managers may use it at once. A coordinator
  * is a machine: messages, timers and durable bytes come and go through its host, so that the
  * simulator can run it. Each question carries a token; its answer comes through port->answer, once,
- * in any order.
+ * in any order. One that talks to a service of its own (etcd) has a thread for that, which says
+ * port->wake, and the simulator has a model in its place.
  *
- * Threads: one instance per node, called by one thread.
+ * Threads: one instance per node, called by one thread; port->wake by any.
  * Ownership: what is passed in is lent for the call. */
 #ifndef YAKUMO_COORDINATOR_H
 #define YAKUMO_COORDINATOR_H
@@ -52,6 +53,9 @@ struct yk_coordinator_port {
      * returned. After a failure the old bytes or the new ones are there. */
     void (*store)(struct yk_coordinator_port *port, const char *name, struct yk_slice bytes,
                   uint64_t token);
+    /* From any thread, until close has returned: woken() is to be called soon, by the thread that
+     * calls everything else. */
+    void (*wake)(struct yk_coordinator_port *port);
 };
 
 struct yk_coordinator_ops {
@@ -80,6 +84,8 @@ struct yk_coordinator_ops {
      * loaded(). An error, with its reason in host->error, refuses the start: these entries cannot
      * be gone on with. From here on it may store, send and set its timer. Default: succeeds. */
     enum yk_err (*ready)(void *self);
+    /* After port->wake, once for any number of them. Default: nothing. */
+    void (*woken)(void *self);
 };
 
 #ifdef __cplusplus

@@ -34,13 +34,14 @@ static const struct yk_option all_options[] = {
     {YK_OPTION_HEAD, .name = "ratio", .type = YK_OPTION_RATIO, .fallback = "1%"},
 };
 
-#define FAKE(kind_, name_)                                                                       \
-    YK_PLUGIN_HEAD(YK_KIND_##kind_, 1), .name = (name_), .n_options = G_N_ELEMENTS(all_options), \
+#define FAKE(kind_, name_)                                                                         \
+    YK_PLUGIN_HEAD(YK_KIND_##kind_, 1), .name = (name_), .n_options = G_N_ELEMENTS(all_options),   \
                                         .options = all_options
 
 static const struct yk_plugin fakes[] = {
     {FAKE(FRONTEND, "memcached")}, {FAKE(BACKEND, "memory")},          {FAKE(FILTER, "delay")},
-    {FAKE(FILTER, "stats")},       {FAKE(REQUEST_FILTER, "readonly")},
+    {FAKE(FILTER, "stats")},       {FAKE(REQUEST_FILTER, "readonly")}, {FAKE(COORDINATOR, "local")},
+    {FAKE(COORDINATOR, "quorum")}, {FAKE(COORDINATOR, "etcd")},
 };
 
 static const struct yk_plugin *

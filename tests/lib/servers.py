@@ -8,21 +8,29 @@ import signal
 import subprocess
 
 import yakumo
+from etcd import Etcd
 from yakumo import BUILDDIR, SLOW, Client, Node, equal, environment, eventually, free_port, need_plugin, temporary
 
 NAMES = "abc"  # of the servers
 SLOTS = 64
 HEAL_S = 30 * SLOW  # until every slot has all its copies again
 PROBES = 50
+COORDINATOR = os.environ.get("YK_COORDINATOR", "quorum")
 
 
 class Servers:
     """managers: "abc", the servers themselves, or "def", nodes of their own. settings: lines of [cluster]. hosts:
-    {name: address}, where the nodes are not on loopback; before: {name: what leads into its namespace}."""
+    {name: address}, where the nodes are not on loopback; before: {name: what leads into its namespace}. coordinator: a
+    name, YK_COORDINATOR's by default; section: its options. Without a section etcd gets three members. form: whether
+    the cluster is made at once."""
 
-    def __init__(self, durability="os", managers=NAMES, settings="", backend="memory", hosts=None, before=None):
-        need_plugin("quorum")
+    def __init__(self, durability="os", managers=NAMES, settings="", backend="memory", hosts=None, before=None,
+                 coordinator=None, section="", form=True):
+        coordinator = coordinator or (COORDINATOR if hosts is None else "quorum")
+        need_plugin(coordinator)
         need_plugin(backend)
+        self.etcd = Etcd(3) if coordinator == "etcd" and not section else None
+        section = section or (self.etcd.section() if self.etcd else "")
         self.managers = managers
         self.names = "".join(sorted(set(NAMES + managers)))
         self.hosts = hosts or dict.fromkeys(self.names, "127.0.0.1")
@@ -30,12 +38,15 @@ class Servers:
         self.folder = temporary("servers")
         os.mkdir(self.folder)
         self.path = os.path.join(self.folder, "cluster.conf")
-        self.text = f"[cluster]\ncoordinator = quorum\n{settings}\n[bucket default]\nbackend = {backend}\n" \
+        self.text = f"[cluster]\ncoordinator = {coordinator}\n{settings}\n{section}[bucket default]\n" \
+                    f"backend = {backend}\n" \
                     f"durability = {durability}\nslots = {SLOTS}\ncopies = 3\n" \
                     "[frontend memcached]\nlisten = 127.0.0.1:1\n"
         self.ports = {}
         self.nodes = {}
-        self._form()
+        self._write_file()
+        if form:
+            self.form()
 
     def __enter__(self):
         return self
@@ -47,6 +58,8 @@ class Servers:
             node.send_signal(signal.SIGTERM)
         for node in self.nodes.values():
             node.stop(None)
+        if self.etcd:
+            self.etcd.__exit__()
 
     def _write_file(self):
         is_own = self.hosts["a"] == "127.0.0.1"
@@ -63,10 +76,9 @@ class Servers:
                 if not is_own:
                     file.write("allow_remote = yes\nfrontend.memcached.allow_remote = yes\n")
 
-    def _form(self):
+    def form(self):
         """Another process may take a port meanwhile."""
         for _ in range(Node.STARTS_MAX):
-            self._write_file()
             try:
                 self.start(*self.names)
                 for node in self.nodes.values():
@@ -76,6 +88,7 @@ class Servers:
                 if not any("Address already in use" in node.log() for node in self.nodes.values()):
                     raise
                 self.kill(*self.names)
+                self._write_file()
         equal(self.tool("cluster", "create", self.path).returncode, 0, "exit status of cluster create")
         self.wait_whole()
 

@@ -226,7 +226,7 @@ def too_many_slots_are_not_refused_for_one_copy():
 
 def other_coordinators():
     for name, words in (("quorum", "takes 3 or 5 managers, .* this file has 1"),
-                        ("etcd", "is not in this version; set coordinator = local or quorum")):
+                        ("etcd", "is for several nodes; this file has one, which keeps its registers itself")):
         matches(refused("--check-config", "-o", f"cluster.coordinator={name}"), f"coordinator = {name} {words}")
 
 

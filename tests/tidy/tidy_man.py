@@ -23,6 +23,8 @@ DEPENDENCIES = {
     "lmdb": ("LMDB", "OpenLDAP"),
     "tokyocabinet": ("Tokyo Cabinet", "LGPL"),
     "BERKELEYDB": ("Berkeley DB", "Sleepycat"),
+    "libcurl": ("libcurl", "curl licence"),
+    "jansson": ("Jansson", "MIT"),
 }
 
 

@@ -29,6 +29,16 @@ static const struct yk_option broken_options[] = {
     {YK_OPTION_HEAD, .name = "n", .type = YK_OPTION_UINT, .fallback = "many"},
 };
 
+static const struct yk_option quorum_options[] = {
+    {YK_OPTION_HEAD, .name = "timeout", .type = YK_OPTION_DURATION, .fallback = "1s"},
+};
+
+static const struct yk_option etcd_options[] = {
+    {YK_OPTION_HEAD, .name = "endpoints", .type = YK_OPTION_LIST,
+     .fallback = "http://127.0.0.1:2379", .min = 1, .max = 16},
+    {YK_OPTION_HEAD, .name = "user", .type = YK_OPTION_STRING},
+};
+
 #define FAKE(kind_, name_) YK_PLUGIN_HEAD(YK_KIND_##kind_, 1), .name = (name_)
 #define OPTIONS(table_)    .n_options = G_N_ELEMENTS(table_), .options = (table_)
 
@@ -40,6 +50,9 @@ static const struct yk_plugin fakes[] = {
     {FAKE(FILTER, "stats")},
     {FAKE(FILTER, "delay"), OPTIONS(delay_options)},
     {FAKE(REQUEST_FILTER, "readonly")},
+    {FAKE(COORDINATOR, "local")},
+    {FAKE(COORDINATOR, "quorum"), OPTIONS(quorum_options)},
+    {FAKE(COORDINATOR, "etcd"), OPTIONS(etcd_options)},
 };
 
 static const struct yk_plugin *
@@ -196,7 +209,7 @@ static const struct error_case error_cases[] = {
     {{GOOD "[filter stats]\nx = 1\n"},
      "t.conf:4: unknown option 'x' of stats; there is none to choose from"},
     {{GOOD "[coordinator local]\nendpoints = x\n"},
-     "t.conf:4: unknown key 'endpoints' in [coordinator local]; it has none: remove it"},
+     "t.conf:4: unknown option 'endpoints' of local; there is none to choose from"},
     /* Plugins. */
     {{GOOD "backend = memry\n"}, "t.conf:3: unknown plugin 'memry'; did you mean 'memory'?"},
     {{GOOD "backend = readonly\n"}, "t.conf:3: unknown plugin 'readonly'; known: memory, broken"},
@@ -243,7 +256,8 @@ static const struct error_case error_cases[] = {
      "t.conf:2: coordinator = quorum takes 3 or 5 managers, so that more than half of them are "
      "still there when one or two are not; this file has 1"},
     {{"[cluster]\ncoordinator = etcd\n"},
-     "t.conf:2: coordinator = etcd is not in this version; set coordinator = local or quorum"},
+     "t.conf:2: coordinator = etcd is for several nodes; this file has one, which keeps its "
+     "registers itself: remove the line, or add nodes"},
     {{"[cluster]\ncoordinator = quorum\n" GOOD TWO_NODES, .node = "a"},
      "t.conf:2: coordinator = quorum takes 3 or 5 managers, so that more than half of them are "
      "still there when one or two are not; this file has 1"},
@@ -253,14 +267,15 @@ static const struct error_case error_cases[] = {
     {{"[cluster]\nlease = 2s\n" GOOD},
      "t.conf:2: lease = 2s does not do: grace must be greater than lease by more than 2 %, such as "
      "grace = 2600ms"},
-    {{"[cluster]\ncoordinator = loca\n"},
-     "t.conf:2: coordinator: unknown value 'loca'; did you mean 'local'?"},
-    {{"[coordinator etcd]\nendpoints = http://127.0.0.1:2379\n" GOOD},
-     "t.conf:1: [coordinator etcd] is not in this version; remove it and set coordinator = local "
-     "or "
-     "quorum"},
+    {{"[cluster]\ncoordinator = loca\n"}, "t.conf:2: unknown plugin 'loca'; did you mean 'local'?"},
+    {{"[coordinator etcd]\nendpoint = http://127.0.0.1:2379\n" GOOD},
+     "t.conf:2: unknown option 'endpoint' of etcd; did you mean 'endpoints'?"},
+    {{"[cluster]\ncoordinator = etcd\n" GOOD
+      "[node a]\naddress = 127.0.0.1:1\n[node b]\naddress = 127.0.0.1:2\n",
+      .node = "a"},
+     "t.conf:2: none of the 2 nodes is a manager: give the role to one or more"},
     {{"[coordinator zookeeper]\n" GOOD},
-     "t.conf:1: unknown coordinator 'zookeeper'; known: local, quorum, etcd"},
+     "t.conf:1: unknown plugin 'zookeeper'; known: local, quorum, etcd"},
     /* Node. */
     {{GOOD "[node a]\nroles = server, client\n"},
      "t.conf:4: unknown role 'client'; known: manager, server, gateway"},
@@ -501,10 +516,10 @@ static const struct error_case error_cases[] = {
     {{GOOD, .override = "cluster.nme=a"},
      "-o cluster.nme=a: unknown key 'nme' in [cluster]; did you mean 'name'?"},
     {{GOOD, .override = "coordinator.local.x=1"},
-     "-o coordinator.local.x=1: unknown key 'x' in [coordinator local]; it has none: remove it"},
-    {{GOOD, .override = "coordinator.etcd.endpoints=1"},
-     "-o coordinator.etcd.endpoints=1: [coordinator etcd] is not in this version; remove it and "
-     "set coordinator = local or quorum"},
+     "-o coordinator.local.x=1: unknown option 'x' of local; there is none to choose from"},
+    {{GOOD, .override = "coordinator.quorum.timeout=fast"},
+     "-o coordinator.quorum.timeout=fast: timeout: 'fast' is not a duration: write a number and "
+     "us, ms, s, m, h or d, such as 250ms"},
     {{GOOD, .override = "backend.memory.mode=fas"},
      "-o backend.memory.mode=fas: mode: unknown value 'fas'; did you mean 'fast'?"},
     {{GOOD, .override = "backend.memroy.mode=fast"},
@@ -641,7 +656,7 @@ test_built_in(void)
     struct yk_config *config = parse_good(NULL, NULL);
     g_assert_null(config->file);
     g_assert_cmpstr(config->cluster_name, ==, "yakumo");
-    g_assert_cmpstr(config->coordinator, ==, "local");
+    g_assert_cmpstr(config->coordinator->plugin->name, ==, "local");
     const struct yk_node_config *node = &config->node;
     g_assert_cmpstr(node->name, ==, "node");
     g_assert_cmpuint(node->roles, ==, YK_ROLE_MANAGER | YK_ROLE_SERVER | YK_ROLE_GATEWAY);
@@ -923,7 +938,7 @@ test_cluster(void)
     const struct source source = {cluster_text, .node = "b"};
     g_assert_cmpint(parse(&source, &config, error), ==, YK_OK);
     g_assert_cmpstr(error, ==, "");
-    g_assert_cmpstr(config->coordinator, ==, "quorum");
+    g_assert_cmpstr(config->coordinator->plugin->name, ==, "quorum");
     g_assert_cmpuint(config->lease_us, ==, 500000);
     g_assert_cmpuint(config->grace_us, ==, 700000);
     g_assert_cmpuint(config->n_nodes, ==, 3);

@@ -90,11 +90,14 @@ find_plugin(void *arg, enum yk_plugin_kind kind, const char *name, char *error)
 {
     static const struct yk_plugin memory = {
         .struct_size = sizeof(memory), .kind = YK_KIND_BACKEND, .name = "memory"};
+    static const struct yk_plugin quorum = {
+        .struct_size = sizeof(quorum), .kind = YK_KIND_COORDINATOR, .name = "quorum"};
     (void)arg;
     (void)error;
-    g_assert_cmpint(kind, ==, YK_KIND_BACKEND);
-    g_assert_cmpstr(name, ==, "memory");
-    return &memory;
+    const struct yk_plugin *plugin = kind == YK_KIND_COORDINATOR ? &quorum : &memory;
+    g_assert_cmpint(kind, ==, plugin->kind);
+    g_assert_cmpstr(name, ==, plugin->name);
+    return plugin;
 }
 
 static struct yk_config *

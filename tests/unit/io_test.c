@@ -585,14 +585,25 @@ test_datadir_options(void)
 
 extern const struct yk_plugin local_LTX_yk_plugin;
 
+/* With all options at their defaults; they outlive the registers. */
+static const struct yk_settings *
+coordinator_settings(const struct yk_plugin *plugin)
+{
+    static struct yk_settings *settings;
+    yk_settings_free(settings);
+    settings = yk_settings_new(plugin, plugin->name);
+    g_assert_nonnull(settings);
+    return settings;
+}
+
 static enum yk_err
 open_registers(struct folder *folder, struct yk_registers **ret_registers)
 {
     static struct yk_system system;
     yk_system_init(&system, YK_LOG_ERROR);
     g_assert_cmpint(g_mkdir_with_parents(folder->path, 0700), ==, 0);
-    return yk_registers_open(&system.world, &local_LTX_yk_plugin, folder->path, NULL, ret_registers,
-                             folder->error);
+    return yk_registers_open(&system.world, coordinator_settings(&local_LTX_yk_plugin),
+                             folder->path, NULL, ret_registers, folder->error);
 }
 
 static void
@@ -678,16 +689,16 @@ test_registers_ready(void)
     plugin.ops = &ops;
     folder_init(&folder);
     g_assert_cmpint(g_mkdir_with_parents(folder.path, 0700), ==, 0);
-    g_assert_cmpint(
-        yk_registers_open(&system.world, &plugin, folder.path, NULL, &registers, folder.error), ==,
-        YK_OK);
+    g_assert_cmpint(yk_registers_open(&system.world, coordinator_settings(&plugin), folder.path,
+                                      NULL, &registers, folder.error),
+                    ==, YK_OK);
     g_assert_cmpuint(n_ready, ==, 1);
     assert_register(&folder, registers, "cluster", 0, "");
     yk_registers_close(registers);
     ready_error = "they are of somebody else";
-    g_assert_cmpint(
-        yk_registers_open(&system.world, &plugin, folder.path, NULL, &registers, folder.error), ==,
-        YK_EINVALID);
+    g_assert_cmpint(yk_registers_open(&system.world, coordinator_settings(&plugin), folder.path,
+                                      NULL, &registers, folder.error),
+                    ==, YK_EINVALID);
     g_assert_cmpstr(folder.error, ==, ready_error);
     folder_done(&folder);
 }
