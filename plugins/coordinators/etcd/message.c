@@ -131,9 +131,15 @@ static void
 fail(struct etcd_answer *answer, enum etcd_outcome outcome, const char *reason)
 {
     answer->outcome = outcome;
-    g_autofree char *valid = g_utf8_make_valid(reason, -1);
+    g_autofree char *valid =
+        g_utf8_make_valid(*reason != '\0' ? reason : "it does not say why", -1);
     g_strdelimit(valid, "\r\n\t", ' ');
-    snprintf(answer->reason, sizeof(answer->reason), "%s", valid);
+    size_t size = strlen(valid);
+    if (size >= sizeof(answer->reason)) {
+        size = (size_t)(g_utf8_find_prev_char(valid, valid + sizeof(answer->reason)) - valid);
+    }
+    memcpy(answer->reason, valid, size);
+    answer->reason[size] = '\0';
 }
 
 /* Codes of gRPC, as the gateway passes them on. */
@@ -194,7 +200,7 @@ read_error(const json_t *root, long http_status, struct etcd_answer *answer)
 static void
 read_foreign(const char *text, size_t size, long http_status, struct etcd_answer *answer)
 {
-    g_autofree char *start = g_strndup(text, MIN(size, ETCD_REASON_SIZE / 2));
+    g_autofree char *start = g_strndup(text, MIN(size, ETCD_REASON_SIZE / 4));
     g_autofree char *reason =
         g_strdup_printf("HTTP status %ld, \"%s\"%s", http_status, g_strstrip(start),
                         http_status == 404 ? ": it is no etcd, or one before "
