@@ -128,7 +128,7 @@ start_in_cluster(struct yk_control *control, struct yk_cluster_register *cluster
 {
     const struct yk_ask_start *start = &task->ask.start;
     const struct yk_config *config = control->setup.config;
-    bool is_named = false;
+    const struct yk_node_config *named = NULL;
     for (uint32_t i = 0; i < cluster->n_nodes; i++) {
         struct yk_cluster_node *node = &cluster->nodes[i];
         if (strcmp(node->id, task->ask.node_id) == 0) {
@@ -145,16 +145,17 @@ start_in_cluster(struct yk_control *control, struct yk_cluster_register *cluster
         }
     }
     for (uint32_t i = 0; i < config->n_nodes; i++) {
-        is_named = is_named || strcmp(config->nodes[i].name, start->name) == 0;
+        named = strcmp(config->nodes[i].name, start->name) == 0 ? &config->nodes[i] : named;
     }
-    if (!is_named || cluster->n_nodes == YK_NODES_MAX) {
+    if (named == NULL || cluster->n_nodes == YK_NODES_MAX) {
         snprintf(task->text, sizeof(task->text), "%s",
-                 is_named ? yk_refusal_text(YK_REFUSAL_TOO_MANY_NODES)
-                          : "the manager's file does not name this node");
+                 named != NULL ? yk_refusal_text(YK_REFUSAL_TOO_MANY_NODES)
+                               : "the manager's file does not name this node");
         return;
     }
-    fill_node(&cluster->nodes[cluster->n_nodes++], task->ask.node_id, start->name, start->address,
-              start->zone, start->weight);
+    struct yk_cluster_node *node = &cluster->nodes[cluster->n_nodes++];
+    fill_node(node, task->ask.node_id, start->name, start->address, start->zone, start->weight);
+    node->state = (named->roles & YK_ROLE_SERVER) != 0 ? YK_NODE_NEW : YK_NODE_ATTACHED;
 }
 
 static void
@@ -372,7 +373,8 @@ create(struct yk_control *control, bool is_now, char *text)
         struct reg *reg = &control->regs[i];
         if (!reg->is_known || reg->revision == 0) {
             managing_create(control, reg);
-            snprintf(text, YK_ERROR_SIZE, "making register %s", reg->name);
+            snprintf(text, YK_ERROR_SIZE, "%s register %s",
+                     reg->is_known ? "making" : "looking for", reg->name);
             state = UNDER_WAY;
         }
     }

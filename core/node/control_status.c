@@ -19,6 +19,7 @@ fill_nodes(const struct yk_control *control, struct yk_status *status)
         memcpy(node->id, from->id, sizeof(node->id));
         node->is_up = control_is_up(control, control_peer_of(control, from->id));
         node->is_attached = from->state == YK_NODE_ATTACHED;
+        node->is_detaching = from->state == YK_NODE_DETACHING;
     }
     for (uint32_t i = 0; i < config->n_nodes; i++) {
         const struct yk_node_config *from = &config->nodes[i];

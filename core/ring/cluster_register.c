@@ -42,7 +42,7 @@ read_node(struct yk_unpack *unpack, struct yk_cluster_register *cluster, uint32_
     yk_register_text(unpack, node->address, sizeof(node->address));
     yk_register_text(unpack, node->zone, sizeof(node->zone));
     node->weight = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX);
-    node->state = (enum yk_node_state)yk_unpack_uint(unpack, YK_NODE_DETACHING);
+    node->state = (enum yk_node_state)yk_unpack_uint(unpack, YK_NODE_NEW);
     yk_unpack_leave(unpack);
     for (uint32_t i = 0; i < index; i++) {
         if (strcmp(cluster->nodes[i].id, node->id) == 0) {

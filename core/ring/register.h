@@ -45,6 +45,7 @@ enum { YK_REGISTER_FORMAT = 1, YK_UUID_SIZE = 37, YK_NODE_ADDRESS_SIZE = 128 };
 enum yk_node_state {
     YK_NODE_ATTACHED = 0,
     YK_NODE_DETACHING = 1, /* it is to get rid of what it holds */
+    YK_NODE_NEW = 2,       /* a server that holds nothing until it is attached */
 };
 
 struct yk_cluster_node {

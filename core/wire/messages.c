@@ -421,13 +421,14 @@ yk_status_encode(struct yk_pack *pack, uint32_t msgid, const struct yk_status *s
     yk_pack_array(pack, status->n_nodes);
     for (uint32_t i = 0; i < status->n_nodes; i++) {
         const struct yk_status_node *node = &status->nodes[i];
-        yk_pack_array(pack, 6);
+        yk_pack_array(pack, 7);
         yk_pack_text(pack, node->name);
         yk_pack_text(pack, node->id);
         yk_pack_text(pack, node->address);
         yk_pack_uint(pack, node->roles);
         yk_pack_bool(pack, node->is_up);
         yk_pack_bool(pack, node->is_attached);
+        yk_pack_bool(pack, node->is_detaching);
     }
     yk_pack_array(pack, status->n_buckets);
     for (uint32_t i = 0; i < status->n_buckets; i++) {
@@ -448,14 +449,15 @@ yk_status_encode(struct yk_pack *pack, uint32_t msgid, const struct yk_status *s
 static void
 read_status_node(struct yk_unpack *unpack, struct yk_status_node *node)
 {
-    uint32_t n = enter(unpack, 6);
+    uint32_t n = enter(unpack, 7);
     read_text(unpack, node->name, sizeof(node->name));
     read_id(unpack, node->id);
     read_text(unpack, node->address, sizeof(node->address));
     node->roles = (uint32_t)yk_unpack_uint(unpack, UINT8_MAX);
     node->is_up = yk_unpack_bool(unpack);
     node->is_attached = yk_unpack_bool(unpack);
-    leave(unpack, n, 6);
+    node->is_detaching = yk_unpack_bool(unpack);
+    leave(unpack, n, 7);
 }
 
 static void

@@ -74,7 +74,8 @@ struct yk_status_node {
     char name[YK_NAME_SIZE_MAX + 1], id[YK_ID_SIZE], address[YK_PEER_ADDRESS_SIZE];
     uint32_t
         roles; /* as the file of the node that answers has them; 0: it does not name the node */
-    bool is_up, is_attached;
+    bool is_up;
+    bool is_attached, is_detaching; /* neither: it holds nothing until it is attached */
 };
 
 struct yk_status_bucket {

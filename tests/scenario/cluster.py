@@ -209,7 +209,8 @@ def nobody_makes_registers_by_himself():
     node.wait_log(r"main: ready ")
     # Who comes later is taken in.
     cluster.start("b").wait_log(r"main: ready ")
-    eventually(lambda: [node["attached"] for node in cluster.status()["nodes"]] == [True, True, False], None, "b")
+    eventually(lambda: [node["attached"] for node in cluster.status()["nodes"]] == [True, False, False], None, "b")
+    matches(cluster.tool("status", cluster.path).stdout, r"node b +up +not attached")
 
 
 def up_and_down():

@@ -29,6 +29,15 @@ roles_of(uint32_t roles)
                            (roles & YK_ROLE_GATEWAY) != 0 ? " gateway" : "");
 }
 
+static const char *
+state_of(const struct yk_status_node *node)
+{
+    return node->id[0] == '\0'  ? "unknown"
+           : node->is_attached  ? "attached"
+           : node->is_detaching ? "detaching"
+                                : "not attached";
+}
+
 static void
 print_text(const struct yk_status *status)
 {
@@ -38,11 +47,8 @@ print_text(const struct yk_status *status)
     for (uint32_t i = 0; i < status->n_nodes; i++) {
         const struct yk_status_node *node = &status->nodes[i];
         g_autofree char *roles = roles_of(node->roles);
-        printf("node %-12s %-4s %-9s %-22s%s\n", node->name, node->is_up ? "up" : "DOWN",
-               node->id[0] == '\0' ? "unknown"
-               : node->is_attached ? "attached"
-                                   : "detaching",
-               node->address, roles);
+        printf("node %-12s %-4s %-12s %-22s%s\n", node->name, node->is_up ? "up" : "DOWN",
+               state_of(node), node->address, roles);
     }
     for (uint32_t i = 0; i < status->n_buckets; i++) {
         const struct yk_status_bucket *bucket = &status->buckets[i];
@@ -76,6 +82,7 @@ print_json(const struct yk_status *status)
         json_bool(json, "gateway", (node->roles & YK_ROLE_GATEWAY) != 0);
         json_bool(json, "up", node->is_up);
         json_bool(json, "attached", node->is_attached);
+        json_text(json, "state", state_of(node));
         json_close(json, '}');
     }
     json_close(json, ']');
