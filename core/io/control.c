@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -280,10 +281,22 @@ take_turn(struct yk_control_thread *control)
     yk_links_flush(control->links);
 }
 
+/* Of the node's threads this one has little to do, and who waits for it waits for a primary: it may
+ * interrupt others, also where those are scheduled as batch. */
+static void
+set_scheduling(void)
+{
+    const struct sched_param parameters = {.sched_priority = 0};
+    if (sched_getscheduler(0) == SCHED_BATCH) {
+        (void)sched_setscheduler(0, SCHED_OTHER, &parameters);
+    }
+}
+
 static void *
 run(void *arg)
 {
     struct yk_control_thread *control = arg;
+    set_scheduling();
     yk_loop_start(control->loop);
     yk_links_start(control->links);
     while (!__atomic_load_n(&control->is_over, __ATOMIC_ACQUIRE)) {

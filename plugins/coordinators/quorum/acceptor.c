@@ -8,9 +8,19 @@
  * reads which ones they are. */
 #include "plugins/coordinators/quorum/quorum.h"
 
+static void
+release_held(struct quorum *self, struct quorum_held *held)
+{
+    self->host->release(self->host, held->bytes);
+    *held = (struct quorum_held){.bytes = NULL};
+}
+
 void
 quorum_acceptor_done(struct quorum *self, struct quorum_acceptor *acceptor)
 {
+    for (uint32_t i = 0; i < QUORUM_MANAGERS_MAX; i++) {
+        release_held(self, &acceptor->held[i]);
+    }
     quorum_value_unref(self, acceptor->value);
     quorum_value_unref(self, acceptor->fresh);
 }
@@ -132,6 +142,47 @@ accept_value(struct quorum *self, struct quorum_register *reg, const struct quor
     }
 }
 
+/* Until what is being stored is durable. Without memory it is as if it had been lost. */
+static void
+hold(struct quorum *self, struct quorum_acceptor *acceptor, const struct quorum_message *message)
+{
+    struct quorum_held *held = &acceptor->held[message->sender];
+    struct quorum_writer writer = {.room = QUORUM_OVERHEAD_MAX + message->value.bytes.size};
+    release_held(self, held);
+    writer.data = (uint8_t *)self->host->alloc(self->host, writer.room);
+    if (writer.data != NULL) {
+        quorum_message_encode(message, &writer);
+        *held = (struct quorum_held){
+            .bytes = writer.data, .size = writer.size, .ballot = message->ballot};
+    }
+}
+
+/* The highest ballot first, since the others are refused then, which stores nothing. */
+static void
+take_held(struct quorum *self, struct quorum_register *reg)
+{
+    struct quorum_held *best;
+    do {
+        best = NULL;
+        for (uint32_t i = 0; i < QUORUM_MANAGERS_MAX && reg->acceptor.storing == 0; i++) {
+            struct quorum_held *held = &reg->acceptor.held[i];
+            if (held->bytes != NULL &&
+                (best == NULL || quorum_ballot_compare(&held->ballot, &best->ballot) > 0)) {
+                best = held;
+            }
+        }
+        if (best != NULL) {
+            struct quorum_held taken = *best;
+            struct quorum_message message;
+            *best = (struct quorum_held){.bytes = NULL};
+            if (quorum_message_decode(yk_slice_of(taken.bytes, taken.size), &message)) {
+                quorum_accept_message(self, &message);
+            }
+            release_held(self, &taken);
+        }
+    } while (best != NULL);
+}
+
 void
 quorum_accept_message(struct quorum *self, const struct quorum_message *message)
 {
@@ -140,7 +191,11 @@ quorum_accept_message(struct quorum *self, const struct quorum_message *message)
         return;
     }
     struct quorum_register *reg = quorum_get(self, message->name);
-    if (reg == NULL || reg->acceptor.is_unsure || reg->acceptor.storing != 0) {
+    if (reg == NULL || reg->acceptor.is_unsure) {
+        return;
+    }
+    if (reg->acceptor.storing != 0) {
+        hold(self, &reg->acceptor, message);
         return;
     }
     if (quorum_ballot_compare(&message->ballot, &reg->acceptor.promised) < 0) {
@@ -169,6 +224,7 @@ quorum_accept_stored(struct quorum *self, struct quorum_register *reg, uint64_t 
             acceptor->accepted = acceptor->ballot;
         }
         agree(self, reg);
+        take_held(self, reg);
     } else {
         acceptor->storing = 0;
         self->host->log(self->host, YK_LOG_ERROR,

@@ -500,6 +500,7 @@ quorum_ready(void *arg)
         return self->loaded;
     }
     self->start = self->host->random(self->host);
+    self->numbers = self->host->random(self->host); /* an answer to an earlier start is none */
     if (!self->is_identified) {
         self->identity.ids[self->identity.self] = quorum_new_id(self);
         store_identity(self);

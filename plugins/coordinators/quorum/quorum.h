@@ -25,12 +25,17 @@ struct quorum_value {
 struct quorum_acceptor {
     struct quorum_ballot promised, accepted;
     struct quorum_value *value; /* own reference; NULL: nothing was accepted */
-    /* What is being stored, for whom. Requests that come meanwhile are dropped; they come again. */
+    /* What is being stored, for whom. Of what each manager asks meanwhile the last is held. */
     enum quorum_type storing; /* QUORUM_PREPARE, QUORUM_ACCEPT; 0: nothing */
     uint64_t token;
     uint32_t sender;
     struct quorum_ballot ballot, sender_has;
     struct quorum_value *fresh; /* own reference */
+    struct quorum_held {
+        uint8_t *bytes; /* own: the message; NULL: none */
+        size_t size;
+        struct quorum_ballot ballot;
+    } held[QUORUM_MANAGERS_MAX];
     bool is_unsure; /* a store failed: nobody knows what is on the device, and it is silent */
 };
 
