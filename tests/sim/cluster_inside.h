@@ -1,0 +1,162 @@
+/* What the files of a simulated cluster share. Private to it.
+ *
+ *     cluster.c         a run: what the seed chooses, trouble, what has to be right in the end
+ *     cluster_world.c   what is to happen, in order; chance; the world of a node
+ *     cluster_node.c    a node: its workers with their effects, its start and its end
+ *     cluster_judge.c   the one place that stands for managers and coordinator
+ *     cluster_client.c  the clients, and what they note down
+ *
+ * Threads: one. Ownership: the one simulation owns everything. */
+#ifndef SIM_CLUSTER_INSIDE_H
+#define SIM_CLUSTER_INSIDE_H
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/base/random.h"
+#include "tests/sim/cluster.h"
+#include "tests/sim/disk.h"
+#include "tools/history/history.h"
+
+#define MS(n) ((int64_t)(n)*1000)
+
+enum {
+    NODES_MAX = 5,
+    WORKERS = 2,
+    LANES = 4,
+    SLOTS = 4,
+    CLIENTS = 5,
+    KEYS = 6,
+    COUNTERS = 2, /* keys whose SETs are numbers */
+    MANAGER = NODES_MAX,
+    PLACES,
+    TROUBLE_MS = 13000,
+    CALM_MS = 7000,
+    LATE_MS = 2000,
+    VALUE_MAX = 2000
+};
+
+enum kind {
+    FRAME,
+    TURN,
+    WRITE,
+    WRITTEN,
+    KEPT,
+    RUN_JOB,
+    JOB_DONE,
+    ASKED,
+    TOLD,
+    RESTART,
+    TROUBLE,
+    CLIENT,
+    MAIL,
+    UNCUT
+};
+
+struct happening {
+    int64_t at_us;
+    uint64_t number;
+    enum kind kind;
+    uint32_t node, worker, from;
+    uint64_t about; /* boot of the node; a client's op number */
+    void *thing;
+};
+
+/* A question to the managers, and what came of it. */
+struct question {
+    uint32_t node, worker;
+    uint64_t boot;
+    bool is_register, is_granted;
+    struct yk_wishes *wishes; /* own; then those that were refused */
+    struct yk_view *view;
+};
+
+struct node {
+    struct yk_world world;
+    struct yk_node *node; /* NULL: it is down */
+    struct disk *disk;
+    uint64_t boot, epoch;
+    uint32_t incarnation, incarnations[LANES];
+    bool is_registered;
+    int64_t paused_until_us, offset_us, wall_us, asked_us, written_us, told_us, slept_us;
+    int32_t rate;
+    int64_t turn_us[WORKERS]; /* of the TURN that is planned; 0: none */
+    char *folder;
+    uint32_t n_folders;
+};
+
+struct client {
+    struct operation *operation;
+    struct yk_op *op; /* under way; NULL: none */
+    uint64_t number;
+    int64_t until_us, wait_us;
+    uint32_t target, connection;
+    uint64_t cas[KEYS];
+    char key[16], value[VALUE_MAX + 32];
+    struct yk_request request;
+};
+
+struct cluster_simulation {
+    struct yk_plugins *plugins;
+    struct cluster_result *result;
+    struct yk_random random;
+    FILE *traces; /* NULL: nobody wants to know */
+    bool is_calm, is_slow;
+    bool is_memory; /* durability: a crash forgets */
+    uint32_t lost;  /* bits of slots that began anew, all having forgotten */
+    uint32_t slots[KEYS];
+    int64_t now_us;
+    struct happening *heap;
+    uint32_t n_heap, heap_room;
+    uint64_t n_made;
+    uint32_t n_nodes, loss, doubling, lateness;
+    struct node nodes[NODES_MAX];
+    bool cut[PLACES][PLACES];
+    struct yk_config *config;
+    struct yk_bucket_register bucket;
+    struct history *history;
+    struct client clients[CLIENTS];
+    uint32_t n_values, n_connections;
+    char text[512];
+};
+
+extern struct cluster_simulation sim;
+
+/* cluster_world.c */
+void sim_fail(const char *format, ...) G_GNUC_PRINTF(1, 2);
+void sim_trace(const char *format, ...) G_GNUC_PRINTF(1, 2);
+uint32_t sim_below(uint32_t n);
+bool sim_chance(uint32_t percent);
+int64_t sim_between_ms(uint32_t low, uint32_t high);
+bool sim_is_before(const struct happening *a, const struct happening *b);
+void sim_put(struct happening happening);
+void sim_put_again(struct happening happening); /* it keeps its place among those of one time */
+struct happening sim_take(void);
+void sim_of_node(const struct node *node, int64_t delay_us, enum kind kind, uint32_t worker,
+                 void *thing);
+/* How long a message takes; negative: it is lost. */
+int64_t sim_way_us(uint32_t from, uint32_t to);
+uint64_t world_now_ms(void *arg);
+void world_facts(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg);
+void world_init(struct node *node);
+
+/* cluster_node.c */
+void node_want_turn(struct node *node, uint32_t worker, int64_t after_us);
+void node_step(struct node *node, uint32_t worker, struct yk_event event);
+void node_start(struct node *node);
+void node_crash(uint32_t index);
+void node_pause(struct node *node, int64_t time_us);
+void node_happen(struct node *node, const struct happening *happening);
+
+/* cluster_judge.c */
+void judge_ask(struct node *node, struct question *question);
+void judge_asked(struct question *question);
+void judge_told(struct question *question);
+void judge_register_later(struct node *node);
+void judge_make_register(void);
+
+/* cluster_client.c */
+void client_happen(struct client *client, uint64_t number);
+void client_replied(struct yk_op *op);
+
+#endif

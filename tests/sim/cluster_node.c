@@ -1,0 +1,290 @@
+/* A simulated node: its workers with their effects, its start and its end. */
+#include <config.h>
+
+#include "tests/sim/cluster_inside.h"
+
+#include <stdlib.h>
+
+#include "core/base/assert.h"
+#include "core/base/buffer.h"
+#include "core/base/hash.h"
+
+/* Workers */
+
+void
+node_want_turn(struct node *node, uint32_t worker, int64_t after_us)
+{
+    int64_t at_us = sim.now_us + after_us;
+    if (node->turn_us[worker] == 0 || at_us < node->turn_us[worker]) {
+        node->turn_us[worker] = at_us;
+        sim_of_node(node, after_us, TURN, worker, NULL);
+    }
+}
+
+static void
+send_frame(struct node *node, const struct yk_effect *effect)
+{
+    uint32_t from = (uint32_t)(node - sim.nodes);
+    uint32_t to = effect->send.peer - 1;
+    struct yk_buffer *bytes = effect->send.bytes;
+    YK_ASSERT(to < sim.n_nodes && to != from);
+    if (sim.traces != NULL) {
+        sim_trace("node %u sends %u: %llx", from, to,
+                  (unsigned long long)yk_hash(yk_slice_of(bytes->data, bytes->size)));
+    }
+    for (uint32_t n = 1 + (!sim.is_calm && sim_chance(sim.doubling)); n > 0; n--) {
+        int64_t way = sim_way_us(from, to);
+        if (way >= 0) {
+            yk_buffer_ref(bytes);
+            sim_put((struct happening){.at_us = sim.now_us + way,
+                                       .kind = FRAME,
+                                       .node = to,
+                                       .worker = effect->send.worker % WORKERS,
+                                       .from = from,
+                                       .thing = bytes});
+        }
+    }
+    yk_buffer_unref(bytes);
+}
+
+static void
+write_later(struct node *node, uint32_t worker, struct yk_bundle *bundle)
+{
+    int64_t at_us = sim.now_us + 1 + sim_below(!sim.is_calm && sim_chance(5) ? 100000 : 4000);
+    node->written_us = MAX(at_us, node->written_us);
+    sim_of_node(node, node->written_us - sim.now_us, WRITE, worker, bundle);
+}
+
+static void
+do_effect(struct node *node, uint32_t worker, const struct yk_effect *effect)
+{
+    switch (effect->kind) {
+    case YK_EFFECT_JOB:
+        sim_of_node(node, sim_below(100), RUN_JOB, worker, effect->job);
+        break;
+    case YK_EFFECT_JOURNAL:
+        write_later(node, worker, effect->bundle);
+        break;
+    case YK_EFFECT_KEEP:
+        disk_keep(node->disk, effect->keep.lane, effect->keep.bundle, effect->keep.flags);
+        if ((effect->keep.flags & YK_KEEP_GIVE_UP) == 0) {
+            sim_of_node(node, 1 + sim_below(3000), KEPT, worker, effect->keep.lane);
+        }
+        break;
+    case YK_EFFECT_MAIL:
+        for (struct yk_op *op = effect->mail.first, *next; op != NULL; op = next) {
+            next = op->next;
+            client_replied(op);
+        }
+        break;
+    case YK_EFFECT_WISH: {
+        struct question *question = g_new0(struct question, 1);
+        question->worker = worker;
+        question->wishes = effect->wishes;
+        judge_ask(node, question);
+        break;
+    }
+    case YK_EFFECT_SEND:
+        send_frame(node, effect);
+        break;
+    case YK_EFFECT_SESSION:
+    case YK_EFFECT_SHUT_DOWN:
+        sim_fail("an effect that cannot be");
+        break;
+    }
+}
+
+static void
+node_take_effects(struct node *node, uint32_t worker)
+{
+    uint32_t n;
+    const struct yk_effect *effects = yk_worker_take_effects(node->node->workers[worker], &n);
+    for (uint32_t i = 0; i < n; i++) {
+        do_effect(node, worker, &effects[i]);
+    }
+}
+
+static void
+node_turn(struct node *node, uint32_t worker)
+{
+    struct yk_worker *machine = node->node->workers[worker];
+    node->turn_us[worker] = 0;
+    yk_worker_step(machine,
+                   &(struct yk_event){.kind = YK_EVENT_TURN, .now_ms = world_now_ms(node)});
+    node_take_effects(node, worker);
+    if (yk_worker_wants_turn(machine)) {
+        node_want_turn(node, worker, 1);
+        return;
+    }
+    uint64_t next_ms = yk_worker_next_turn(machine);
+    if (next_ms != 0) {
+        int64_t in_us = ((int64_t)next_ms - (int64_t)world_now_ms(node)) * 1000;
+        node_want_turn(node, worker, MAX(in_us, 1000));
+    }
+}
+
+void
+node_step(struct node *node, uint32_t worker, struct yk_event event)
+{
+    event.now_ms = world_now_ms(node);
+    yk_worker_step(node->node->workers[worker], &event);
+    node_turn(node, worker);
+}
+
+/* Starts and crashes */
+
+void
+node_start(struct node *node)
+{
+    char error[YK_ERROR_SIZE];
+    g_autoptr(GString) why = g_string_new(NULL);
+    const uint32_t *incarnations[1] = {node->incarnations};
+    node->boot++;
+    node->incarnation += sim.is_memory && node->boot > 1;
+    for (uint32_t i = 0; i < LANES; i++) {
+        node->incarnations[i] = node->incarnation;
+    }
+    struct yk_node_setup setup = {.config = sim.config,
+                                  .world = &node->world,
+                                  .n_workers = WORKERS,
+                                  .is_clustered = true,
+                                  .nonce = node->boot,
+                                  .incarnations = incarnations,
+                                  .lease_us = MS(400),
+                                  .grace_us = MS(500),
+                                  .seed = yk_random_next(&sim.random),
+                                  .facts = world_facts,
+                                  .room = &node->disk->room,
+                                  .needed_from = node->disk->needed_from};
+    memset(node->turn_us, 0, sizeof(node->turn_us));
+    node->is_registered = false;
+    node->paused_until_us = 0;
+    node->asked_us = 0;
+    if (yk_node_new(&setup, &node->node, error) != YK_OK) {
+        sim_fail("%s", error);
+    } else if (!sim.is_memory && !disk_recover(node->disk, node->node, why)) {
+        sim_fail("recovery of node %u: %s", (uint32_t)(node - sim.nodes), why->str);
+    }
+    for (uint32_t i = 0; i < WORKERS; i++) {
+        node_want_turn(node, i, 1);
+    }
+    sim_of_node(node, MS(1), CLIENT, UINT32_MAX, NULL);
+    sim_trace("node %u starts, boot %u", (uint32_t)(node - sim.nodes), (uint32_t)node->boot);
+}
+
+/* What is under way in it is left as it is, and lost. */
+void
+node_crash(uint32_t index)
+{
+    struct node *node = &sim.nodes[index];
+    if (node->node == NULL) {
+        return;
+    }
+    sim.result->n_crashes++;
+    sim_trace("node %u crashes", index);
+    struct happening *oldest = NULL;
+    for (uint32_t i = 0; i < sim.n_heap; i++) {
+        struct happening *happening = &sim.heap[i];
+        if (happening->kind == WRITE && happening->node == index &&
+            happening->about == node->boot &&
+            (oldest == NULL || sim_is_before(happening, oldest))) {
+            oldest = happening;
+        }
+    }
+    if (oldest != NULL && sim_chance(50)) {
+        struct yk_bundle *bundle = oldest->thing;
+        disk_tear(node->disk, bundle, world_now_ms(node), sim_below(bundle->size + 1));
+    }
+    node->node = NULL; /* leaked: it is as it was when it died */
+    node->boot++;
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        struct client *client = &sim.clients[i];
+        if (client->op != NULL && client->target == index) {
+            client->op = NULL; /* nobody will answer */
+        }
+    }
+    node->written_us = node->told_us = 0;
+    sim_put((struct happening){
+        .at_us = sim.now_us + sim_between_ms(10, 2000), .kind = RESTART, .node = index});
+}
+
+/* It never ends before it was said to: what waits for its end would come behind what follows. */
+void
+node_pause(struct node *node, int64_t time_us)
+{
+    node->paused_until_us = MAX(node->paused_until_us, sim.now_us + time_us);
+}
+
+/* What happens */
+
+static void
+hear(struct node *node, const struct happening *happening)
+{
+    const struct yk_buffer *bytes = happening->thing;
+    node_step(node, happening->worker,
+              (struct yk_event){.kind = YK_EVENT_FRAME,
+                                .frame = {.peer = happening->from + 1,
+                                          .worker = 0,
+                                          .bytes = yk_slice_of(bytes->data, bytes->size)}});
+}
+
+static void
+write_bundle(struct node *node, const struct happening *happening)
+{
+    struct yk_bundle *bundle = happening->thing;
+    disk_write(node->disk, bundle, world_now_ms(node));
+    disk_tend(node->disk, WORKERS);
+    int64_t at_us = sim.now_us + sim_below(50);
+    node->told_us = MAX(at_us, node->told_us);
+    sim_of_node(node, node->told_us - sim.now_us, WRITTEN, happening->worker, bundle);
+}
+
+static void
+run_job(struct node *node, const struct happening *happening)
+{
+    node->slept_us = 0;
+    bool is_done = yk_job_run(happening->thing);
+    YK_ASSERT(is_done);
+    int64_t took_us = node->slept_us + sim_below(200);
+    node->slept_us = 0;
+    sim_of_node(node, took_us, JOB_DONE, happening->worker, happening->thing);
+}
+
+void
+node_happen(struct node *node, const struct happening *happening)
+{
+    uint32_t worker = happening->worker;
+    switch (happening->kind) {
+    case FRAME:
+        hear(node, happening);
+        break;
+    case TURN:
+        if (node->turn_us[worker] == happening->at_us) {
+            node_turn(node, worker);
+        }
+        break;
+    case WRITE:
+        write_bundle(node, happening);
+        break;
+    case WRITTEN: {
+        struct yk_bundle *bundle = happening->thing;
+        disk_told(node->disk, bundle);
+        node_step(node, worker, (struct yk_event){.kind = YK_EVENT_JOURNALED, .bundle = bundle});
+        break;
+    }
+    case KEPT:
+        node_step(node, worker,
+                  (struct yk_event){.kind = YK_EVENT_KEPT, .kept = {happening->thing, YK_OK}});
+        break;
+    case RUN_JOB:
+        run_job(node, happening);
+        break;
+    case JOB_DONE:
+        node_step(node, worker,
+                  (struct yk_event){.kind = YK_EVENT_JOB_DONE, .job_done = {happening->thing}});
+        break;
+    default:
+        judge_register_later(node);
+        break;
+    }
+}
