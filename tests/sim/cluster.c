@@ -38,7 +38,7 @@ make_trouble(void)
                 sim.cut[a][b] = sim.cut[a][b] || ((side >> a) & 1) != ((side >> b) & 1);
             }
         }
-    } else if (kind < 76) {
+    } else if (kind < 76 && !sim.swarm.has_expiry) {
         sim.nodes[a].wall_us += sim_between_ms(0, 20000) - MS(10000);
     } else {
         memset(sim.cut, 0, sizeof(sim.cut));
@@ -55,13 +55,21 @@ is_of_node(const struct happening *happening)
            (happening->kind == CLIENT && happening->worker == UINT32_MAX);
 }
 
+static bool
+is_frame(const struct happening *happening)
+{
+    return happening->kind == FRAME || happening->kind == LINK_FRAME;
+}
+
 static void
 happen(struct happening *happening)
 {
     struct node *node = &sim.nodes[happening->node];
     if (is_of_node(happening)) {
-        bool is_there =
-            node->node != NULL && (happening->kind == FRAME || happening->about == node->boot);
+        bool is_there = node->node != NULL &&
+                        (happening->kind == FRAME        ? true
+                         : happening->kind == LINK_FRAME ? !gateway_is_lost(happening)
+                                                         : happening->about == node->boot);
         if (is_there && node->paused_until_us > sim.now_us) {
             if (happening->kind == TURN && node->turn_us[happening->worker] == happening->at_us) {
                 node->turn_us[happening->worker] = node->paused_until_us;
@@ -73,12 +81,15 @@ happen(struct happening *happening)
         if (is_there) {
             node_happen(node, happening);
         }
-        if (happening->kind == FRAME) {
+        if (is_frame(happening)) {
             yk_buffer_unref(happening->thing);
         }
         return;
     }
     switch (happening->kind) {
+    case ANSWER:
+        gateway_answers(happening->thing);
+        break;
     case ASKED:
         judge_asked(happening->thing);
         break;
@@ -116,11 +127,12 @@ make_config(void)
     bool has_delay = sim_chance(50);
     snprintf(sim.text, sizeof(sim.text),
              "[bucket default]\nbackend = memory\ndurability = %s\nslots = %u\n"
-             "value_size_max = 64K\n%s[node n]\nworkers = %u\nlanes = %u\n",
+             "value_size_max = 64K\n%s%s[node n]\nworkers = %u\nlanes = %u\n",
              sim.is_memory ? "memory" : "os", SLOTS,
              has_delay ? "filters = delay\n[filter delay]\nget = 300us\napply = 900us\n"
                          "jitter = 500us\n"
                        : "",
+             sim.swarm.n_gateways > 0 ? "[frontend memcached]\nlisten = 127.0.0.1:11211\n" : "",
              WORKERS, LANES);
     struct yk_config_source source = {.file = "sim",
                                       .text = sim.text,
@@ -176,11 +188,16 @@ clean_up(void)
 {
     while (sim.n_heap > 0) {
         struct happening happening = sim_take();
-        if (happening.kind == FRAME) {
+        if (is_frame(&happening)) {
             yk_buffer_unref(happening.thing);
         }
     }
     g_free(sim.heap);
+    g_ptr_array_free(sim.touched, TRUE);
+    for (uint32_t i = 0; i < CLIENTS && sim.clients[i].command != NULL; i++) {
+        g_string_free(sim.clients[i].command, TRUE);
+        g_string_free(sim.clients[i].answer, TRUE);
+    }
     yk_bucket_register_done(&sim.bucket);
     history_free(sim.history);
 }
@@ -218,7 +235,7 @@ leave_out_lost(void)
     GPtrArray *operations = sim.history->operations;
     for (guint i = operations->len; sim.lost != 0 && i-- > 0;) {
         const struct operation *operation = operations->pdata[i];
-        if ((sim.lost >> sim.slots[operation->key] & 1) != 0) {
+        if (operation->kind != HISTORY_FLUSH && (sim.lost >> sim.slots[operation->key] & 1) != 0) {
             g_ptr_array_remove_index(operations, i);
         }
     }
@@ -240,16 +257,49 @@ check(void)
     }
 }
 
+/* Each by numbers of its own, so that what was chosen before stays the same. */
+static void
+choose_swarm(uint64_t seed, bool is_plain)
+{
+    struct swarm *swarm = &sim.swarm;
+    swarm->random.state = seed * 0xd1342543de82ef95ull;
+    swarm->is_plain = is_plain;
+    if (is_plain) {
+        return;
+    }
+    swarm->n_gateways = (uint32_t)yk_random_below(&swarm->random, CLIENTS + 1);
+    swarm->has_flushes = yk_random_below(&swarm->random, 100) < 30;
+    swarm->has_expiry = yk_random_below(&swarm->random, 100) < 30;
+    snprintf(sim.result->options, sizeof(sim.result->options), "gateways=%u flushes=%d expiry=%d",
+             swarm->n_gateways, swarm->has_flushes, swarm->has_expiry);
+    sim_trace("%s", sim.result->options);
+}
+
+static void
+make_clients(void)
+{
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        struct client *client = &sim.clients[i];
+        client->connection = sim.n_connections++;
+        client->is_of_gateway = i < sim.swarm.n_gateways;
+        client->command = g_string_new(NULL);
+        client->answer = g_string_new(NULL);
+        sim_put((struct happening){.at_us = sim_between_ms(700, 800), .kind = CLIENT, .worker = i});
+    }
+}
+
 void
-cluster_run(struct yk_plugins *plugins, uint64_t seed, FILE *traces,
+cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *arguments,
             struct cluster_result *ret_result)
 {
     memset(&sim, 0, sizeof(sim));
     memset(ret_result, 0, sizeof(*ret_result));
     sim.plugins = plugins;
     sim.result = ret_result;
-    sim.traces = traces;
-    sim.random.state = seed * 0x9e3779b97f4a7c15ull;
+    sim.traces = arguments->traces;
+    sim.touched = g_ptr_array_new();
+    sim.random.state = arguments->seed * 0x9e3779b97f4a7c15ull;
+    choose_swarm(arguments->seed, arguments->is_plain);
     sim.n_nodes = 3 + sim_below(3);
     sim.loss = sim_below(10);
     sim.doubling = sim_below(15);
@@ -258,17 +308,14 @@ cluster_run(struct yk_plugins *plugins, uint64_t seed, FILE *traces,
     sim.is_memory = sim_chance(25);
     sim.history = history_new(KEYS, false);
     sim.history->may_fail = true;
+    sim.history->expiry_slack_us = MS(1000) * EXPIRY_SLACK_S;
     if (make_config()) {
         make_nodes();
         judge_make_register();
         for (uint32_t i = 0; i < sim.n_nodes; i++) {
             node_start(&sim.nodes[i]);
         }
-        for (uint32_t i = 0; i < CLIENTS; i++) {
-            sim.clients[i].connection = sim.n_connections++;
-            sim_put(
-                (struct happening){.at_us = sim_between_ms(700, 800), .kind = CLIENT, .worker = i});
-        }
+        make_clients();
         sim_put((struct happening){.at_us = MS(1000), .kind = TROUBLE});
         run_all();
         check();

@@ -12,12 +12,18 @@
 
 struct cluster_result {
     char failure[4096]; /* "": all went right */
+    char options[256];  /* what the seed chose */
     uint64_t n_operations, n_events, n_crashes, n_epochs;
     bool is_undecided;
 };
 
-/* traces: what happens is told there; NULL: nowhere. */
-void cluster_run(struct yk_plugins *plugins, uint64_t seed, FILE *traces,
+struct cluster_arguments {
+    uint64_t seed;
+    bool is_plain; /* as the first simulator was: seeds kept from then mean the same */
+    FILE *traces;  /* what happens is told there; NULL: nowhere */
+};
+
+void cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *arguments,
                  struct cluster_result *ret_result);
 
 #endif

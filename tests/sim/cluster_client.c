@@ -10,17 +10,9 @@
 #include "core/base/hash.h"
 
 static void
-deliver(struct client *client)
+deliver_op(struct client *client, struct node *node)
 {
-    struct node *node = &sim.nodes[client->target];
-    if (node->node == NULL) {
-        sim_put((struct happening){.at_us = sim.now_us + sim_between_ms(5, 40),
-                                   .kind = CLIENT,
-                                   .worker = (uint32_t)(client - sim.clients),
-                                   .about = client->number});
-        client->target = sim_below(sim.n_nodes);
-        return;
-    }
+
     struct yk_op *op = g_new0(struct yk_op, 1);
     size_t key_size = strlen(client->key);
     uint8_t *pinned = malloc(YK_PIN_ROOM + key_size + VALUE_MAX + 64);
@@ -35,7 +27,6 @@ deliver(struct client *client)
     op->request.struct_size = sizeof(op->request);
     op->hash = yk_hash(op->request.key);
     op->slot = (uint16_t)yk_ring_slot(&node->node->buckets[0]->ring, op->hash);
-    sim.slots[client->operation->key] = op->slot;
     op->lane = (uint16_t)(op->slot % LANES);
     op->executor = (uint16_t)(op->lane % WORKERS);
     op->origin = (uint16_t)(1 - op->executor);
@@ -46,6 +37,27 @@ deliver(struct client *client)
     op->version = client->number;
     client->op = op;
     node_step(node, op->executor, (struct yk_event){.kind = YK_EVENT_MAIL, .mail = {op}});
+}
+
+static void
+deliver(struct client *client)
+{
+    struct node *node = &sim.nodes[client->target];
+    if (node->node == NULL) {
+        sim_put((struct happening){.at_us = sim.now_us + sim_between_ms(5, 40),
+                                   .kind = CLIENT,
+                                   .worker = (uint32_t)(client - sim.clients),
+                                   .about = client->number});
+        client->target = sim_below(sim.n_nodes);
+        return;
+    }
+    const struct yk_ring *ring = &node->node->buckets[0]->ring;
+    sim.slots[client->operation->key] = yk_ring_slot(ring, yk_hash(yk_slice_of_text(client->key)));
+    if (client->is_of_gateway) {
+        gateway_say(client);
+    } else {
+        deliver_op(client, node);
+    }
 }
 
 static const struct {
@@ -64,12 +76,25 @@ static const struct {
 };
 
 static void
+choose_expiry(struct yk_request *request, struct operation *operation)
+{
+    if (sim.swarm.has_expiry && sim_chance(40)) {
+        operation->expiry_s = sim_chance(60) ? 1 + sim_below(3) : FAR_S;
+        request->expiry.kind = YK_EXPIRY_RELATIVE;
+        request->expiry.ms = operation->expiry_s * 1000;
+    }
+}
+
+static void
 choose_request(struct client *client, uint32_t key)
 {
     static const enum history_kind kinds[] = {
         HISTORY_GETS,   HISTORY_GETS, HISTORY_GETS,   HISTORY_SET,     HISTORY_SET,  HISTORY_ADD,
         HISTORY_DELETE, HISTORY_CAS,  HISTORY_APPEND, HISTORY_REPLACE, HISTORY_INCR, HISTORY_DECR};
     enum history_kind kind = kinds[sim_below(G_N_ELEMENTS(kinds))];
+    if (client->is_of_gateway && sim.swarm.has_flushes && sim_chance(2)) {
+        kind = HISTORY_FLUSH;
+    }
     struct operation *operation;
     struct yk_request *request = &client->request;
     if (kind == HISTORY_CAS && client->cas[key] == 0) {
@@ -90,6 +115,9 @@ choose_request(struct client *client, uint32_t key)
         request->value = yk_slice_of(client->value, (size_t)size + more);
         operation->value = g_bytes_new(client->value, (gsize)size + more);
     }
+    if (request->op == YK_OP_STORE && kind != HISTORY_APPEND) {
+        choose_expiry(request, operation);
+    }
     if (kind == HISTORY_CAS) {
         request->flags |= YK_REQUEST_CAS;
         request->cas = operation->cas = client->cas[key];
@@ -106,6 +134,9 @@ next_request(struct client *client)
 {
     client->number++;
     client->until_us = sim.now_us + sim_between_ms(400, 1500);
+    if (client->is_of_gateway && sim_chance(30)) { /* until it must have been answered */
+        client->until_us = sim.now_us + sim_between_ms(5500, 7000);
+    }
     choose_request(client, sim_below(KEYS));
     deliver(client);
     sim_put((struct happening){.at_us = client->until_us,
@@ -125,10 +156,12 @@ client_happen(struct client *client, uint64_t number)
     } else if (sim.now_us >= client->until_us) { /* it gives up, as another connection */
         client->operation = NULL;
         client->op = NULL;
+        client->is_said = false;
+        gateway_hang_up(client);
         client->connection = sim.n_connections++;
         client->target = sim_below(sim.n_nodes);
         next_request(client);
-    } else if (client->op == NULL) {
+    } else if (client->op == NULL && !client->is_said) {
         deliver(client);
     }
 }
@@ -156,6 +189,31 @@ result_of(const struct yk_reply *reply)
     }
 }
 
+void
+client_answered(struct client *client, enum history_result result)
+{
+    struct operation *operation = client->operation;
+    operation->result = result;
+    operation->returned_us = sim.now_us;
+    if (result == RESULT_UNKNOWN) {
+        /* It may stand in a log, and be committed by a later primary, whatever the client does
+         * then. */
+        operation->returned_us = TIME_NEVER;
+        operation->connection = sim.n_connections++;
+    }
+    if (operation->kind == HISTORY_GETS && result == RESULT_OK) {
+        client->cas[operation->key] = operation->cas;
+    }
+    sim.result->n_operations++;
+    client->operation = NULL;
+    client->is_said = false;
+    client->number++;
+    sim_put((struct happening){.at_us = sim.now_us + sim_between_ms(0, 25),
+                               .kind = CLIENT,
+                               .worker = (uint32_t)(client - sim.clients),
+                               .about = client->number});
+}
+
 static void
 note_reply(struct client *client, const struct yk_reply *reply)
 {
@@ -163,27 +221,19 @@ note_reply(struct client *client, const struct yk_reply *reply)
               (uint32_t)(client - sim.clients), client->target, client->key,
               client->operation->kind, reply->result, (unsigned long long)reply->version);
     struct operation *operation = client->operation;
-    operation->result = result_of(reply);
-    operation->returned_us = sim.now_us;
-    if (operation->result == RESULT_UNKNOWN) {
-        /* It may stand in a log, and be committed by a later primary, whatever the client does
-         * then. */
-        operation->returned_us = TIME_NEVER;
-        operation->connection = sim.n_connections++;
-    }
     operation->shown = reply->number;
     if (operation->kind == HISTORY_GETS && reply->result == YK_OK) {
         operation->value = g_bytes_new(reply->value.data, reply->value.size);
         operation->cas = reply->version;
-        client->cas[operation->key] = reply->version;
     }
-    sim.result->n_operations++;
-    client->operation = NULL;
-    client->number++;
-    sim_put((struct happening){.at_us = sim.now_us + sim_between_ms(0, 25),
-                               .kind = CLIENT,
-                               .worker = (uint32_t)(client - sim.clients),
-                               .about = client->number});
+    client_answered(client, result_of(reply));
+}
+
+bool
+client_is_op(const struct yk_op *op)
+{
+    const struct client *client = (const struct client *)(const void *)op->part_of;
+    return client >= sim.clients && client < sim.clients + CLIENTS;
 }
 
 void

@@ -5,6 +5,7 @@
  *     cluster_node.c    a node: its workers with their effects, its start and its end
  *     cluster_judge.c   the one place that stands for managers and coordinator
  *     cluster_client.c  the clients, and what they note down
+ *     cluster_gateway.c clients of any node's frontend; links for what nodes ask each other then
  *
  * Threads: one. Ownership: the one simulation owns everything. */
 #ifndef SIM_CLUSTER_INSIDE_H
@@ -33,7 +34,10 @@ enum {
     TROUBLE_MS = 13000,
     CALM_MS = 7000,
     LATE_MS = 2000,
-    VALUE_MAX = 2000
+    FAR_S = 30,         /* a record that does not end in a run */
+    EXPIRY_SLACK_S = 8, /* slot time may be so far from all clocks */
+    VALUE_MAX = 2000,
+    LINKS = NODES_MAX * WORKERS * NODES_MAX * WORKERS
 };
 
 enum kind {
@@ -43,14 +47,19 @@ enum kind {
     WRITTEN,
     KEPT,
     RUN_JOB,
-    JOB_DONE,
+    LINK_FRAME,
+    LINK_DOWN,
+    LINK_UP,
+    SESSION_SAYS,
+    SESSION_ENDS,
+    MAIL,
+    JOB_DONE, /* up to here they happen in a node */
+    ANSWER,
     ASKED,
     TOLD,
     RESTART,
     TROUBLE,
     CLIENT,
-    MAIL,
-    UNCUT
 };
 
 struct happening {
@@ -58,7 +67,7 @@ struct happening {
     uint64_t number;
     enum kind kind;
     uint32_t node, worker, from;
-    uint64_t about; /* boot of the node; a client's op number */
+    uint64_t about; /* boot of the node; a client's op number; of a link how often it ended */
     void *thing;
 };
 
@@ -85,6 +94,16 @@ struct node {
     uint32_t n_folders;
 };
 
+/* Of a thread of a node to one of another, for ops and answers. */
+struct link {
+    uint64_t number; /* how often it ended */
+    bool is_broken;
+    int64_t last_us; /* when the last that is on its way comes */
+};
+
+struct session;
+struct piece;
+
 struct client {
     struct operation *operation;
     struct yk_op *op; /* under way; NULL: none */
@@ -94,6 +113,18 @@ struct client {
     uint64_t cas[KEYS];
     char key[16], value[VALUE_MAX + 32];
     struct yk_request request;
+    /* Through a gateway: */
+    bool is_of_gateway, is_said;
+    struct session *session; /* NULL: none is open */
+    GString *command, *answer;
+};
+
+/* What the seed chooses beyond the first simulator's choices; nothing where it is plain. */
+struct swarm {
+    struct yk_random random;
+    bool is_plain;
+    uint32_t n_gateways; /* clients that speak to any node's frontend */
+    bool has_flushes, has_expiry;
 };
 
 struct cluster_simulation {
@@ -101,6 +132,7 @@ struct cluster_simulation {
     struct cluster_result *result;
     struct yk_random random;
     FILE *traces; /* NULL: nobody wants to know */
+    struct swarm swarm;
     bool is_calm, is_slow;
     bool is_memory; /* durability: a crash forgets */
     uint32_t lost;  /* bits of slots that began anew, all having forgotten */
@@ -117,7 +149,9 @@ struct cluster_simulation {
     struct history *history;
     struct client clients[CLIENTS];
     uint32_t n_values, n_connections;
-    char text[512];
+    struct link links[LINKS];
+    GPtrArray *touched; /* struct session, of the effects that are being taken */
+    char text[1024], options[256];
 };
 
 extern struct cluster_simulation sim;
@@ -157,6 +191,21 @@ void judge_make_register(void);
 
 /* cluster_client.c */
 void client_happen(struct client *client, uint64_t number);
+bool client_is_op(const struct yk_op *op); /* or is it of a session? */
 void client_replied(struct yk_op *op);
+void client_answered(struct client *client, enum history_result result);
+
+/* cluster_gateway.c */
+void gateway_say(struct client *client);
+void gateway_hang_up(struct client *client);
+void gateway_answers(struct piece *piece); /* takes it */
+void gateway_settle(struct node *node, struct session *session);
+void gateway_session_happens(struct node *node, const struct happening *happening);
+bool gateway_is_op(const struct yk_buffer *bytes); /* a frame of ops or answers */
+void gateway_send(struct node *node, uint32_t worker, uint32_t to, uint32_t to_worker,
+                  struct yk_buffer *bytes);
+bool gateway_is_lost(const struct happening *frame);
+void gateway_link_happens(struct node *node, const struct happening *happening);
+void gateway_node_dies(uint32_t dead);
 
 #endif

@@ -3,6 +3,7 @@
  *     cluster_sim --tap                       as make check calls it
  *     cluster_sim --first=X --count=N         N seeds; --jobs=J shares them among processes
  *     cluster_sim --first=X --count=1 --trace what happens in a run
+ *     cluster_sim --plain ...                 with what the first simulator had alone
  */
 #include <config.h>
 
@@ -21,16 +22,20 @@ enum { JOBS_MAX = 64, FAILURES_MAX = 5, REPEATED = 5, BATCH = 25 };
 /* Seeds that found a bug: they fail without its fix, as long as the simulator makes the same of
  * them.
  */
-static const gint64 kept[] = {
-    1001644,
-    1002269, /* a slot wiped for a copy was not wiped again when the journal was replayed */
-    2005149, 2009363, /* a copy that began while the end of the last one was written never ended */
+static const struct {
+    gint64 seed;
+    bool is_plain;
+} kept[] = {
+    {1001644, true}, /* a slot wiped for a copy was not wiped again when the journal was replayed */
+    {1002269, true},
+    {2005149, true}, /* a copy that began while the end of the last one was written never ended */
+    {2009363, true},
 };
 
 struct arguments {
     gint64 first, count;
     gint jobs;
-    gboolean traces, tap;
+    gboolean traces, tap, is_plain;
 };
 
 struct sum {
@@ -68,12 +73,16 @@ run_batch(struct yk_plugins *plugins, const struct arguments *arguments, gint64 
     struct sum sum = {0};
     for (gint64 seed = first; seed < end; seed++) {
         struct cluster_result result;
-        cluster_run(plugins, (uint64_t)seed, arguments->traces ? stdout : NULL, &result);
+        const struct cluster_arguments one = {.seed = (uint64_t)seed,
+                                              .is_plain = arguments->is_plain,
+                                              .traces = arguments->traces ? stdout : NULL};
+        cluster_run(plugins, &one, &result);
         add(&sum, &result);
         if (result.failure[0] != '\0') {
-            printf(
-                "# seed %lld: %s\n# again: tests/sim/cluster_sim --first=%lld --count=1 --trace\n",
-                (long long)seed, result.failure, (long long)seed);
+            printf("# seed %lld (%s): %s\n# again: tests/sim/cluster_sim --first=%lld --count=1 "
+                   "--trace%s\n",
+                   (long long)seed, result.options, result.failure, (long long)seed,
+                   arguments->is_plain ? " --plain" : "");
         }
         fflush(stdout);
     }
@@ -142,7 +151,7 @@ is_repeated(struct yk_plugins *plugins, uint64_t seed)
     for (int i = 0; i < 2; i++) {
         struct cluster_result result;
         FILE *to = open_memstream(&told[i], &sizes[i]);
-        cluster_run(plugins, seed, to, &result);
+        cluster_run(plugins, &(struct cluster_arguments){.seed = seed, .traces = to}, &result);
         fclose(to);
     }
     bool is_same = sizes[0] == sizes[1] && memcmp(told[0], told[1], sizes[0]) == 0;
@@ -173,6 +182,7 @@ main(int argc, char **argv)
         {"count", 0, 0, G_OPTION_ARG_INT64, &arguments.count, "How many seeds", "N"},
         {"jobs", 0, 0, G_OPTION_ARG_INT, &arguments.jobs, "Processes", "J"},
         {"trace", 0, 0, G_OPTION_ARG_NONE, &arguments.traces, "Prints what happens", NULL},
+        {"plain", 0, 0, G_OPTION_ARG_NONE, &arguments.is_plain, "As the first simulator was", NULL},
         {"tap", 0, 0, G_OPTION_ARG_NONE, &arguments.tap, "As make check calls it", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
     g_autoptr(GError) error = NULL;
@@ -191,7 +201,8 @@ main(int argc, char **argv)
     struct sum sum = {0};
     bool is_right = run(plugins, &arguments, &sum);
     for (size_t i = 0; arguments.tap && i < G_N_ELEMENTS(kept); i++) {
-        struct arguments again = {.first = kept[i], .count = 1, .jobs = 1};
+        struct arguments again = {
+            .first = kept[i].seed, .count = 1, .jobs = 1, .is_plain = kept[i].is_plain};
         is_right = run(plugins, &again, &sum) && is_right;
     }
     is_right = is_right && sum.n_failed == 0;

@@ -22,7 +22,7 @@ node_want_turn(struct node *node, uint32_t worker, int64_t after_us)
 }
 
 static void
-send_frame(struct node *node, const struct yk_effect *effect)
+send_frame(struct node *node, uint32_t worker, const struct yk_effect *effect)
 {
     uint32_t from = (uint32_t)(node - sim.nodes);
     uint32_t to = effect->send.peer - 1;
@@ -31,6 +31,11 @@ send_frame(struct node *node, const struct yk_effect *effect)
     if (sim.traces != NULL) {
         sim_trace("node %u sends %u: %llx", from, to,
                   (unsigned long long)yk_hash(yk_slice_of(bytes->data, bytes->size)));
+    }
+    if (gateway_is_op(bytes)) {
+        gateway_send(node, worker, to, effect->send.worker % WORKERS, bytes);
+        yk_buffer_unref(bytes);
+        return;
     }
     for (uint32_t n = 1 + (!sim.is_calm && sim_chance(sim.doubling)); n > 0; n--) {
         int64_t way = sim_way_us(from, to);
@@ -55,6 +60,24 @@ write_later(struct node *node, uint32_t worker, struct yk_bundle *bundle)
     sim_of_node(node, node->written_us - sim.now_us, WRITE, worker, bundle);
 }
 
+/* Answers to clients, and what workers have for each other. */
+static void
+send_mail(struct node *node, uint32_t worker, const struct yk_effect *effect)
+{
+    struct yk_op_queue queue = {NULL, NULL, 0};
+    for (struct yk_op *op = effect->mail.first, *next; op != NULL; op = next) {
+        next = op->next;
+        if (client_is_op(op)) {
+            client_replied(op);
+        } else {
+            yk_op_queue_push(&queue, op);
+        }
+    }
+    if (queue.first != NULL) {
+        sim_of_node(node, 1 + worker, MAIL, effect->mail.to, queue.first);
+    }
+}
+
 static void
 do_effect(struct node *node, uint32_t worker, const struct yk_effect *effect)
 {
@@ -72,10 +95,7 @@ do_effect(struct node *node, uint32_t worker, const struct yk_effect *effect)
         }
         break;
     case YK_EFFECT_MAIL:
-        for (struct yk_op *op = effect->mail.first, *next; op != NULL; op = next) {
-            next = op->next;
-            client_replied(op);
-        }
+        send_mail(node, worker, effect);
         break;
     case YK_EFFECT_WISH: {
         struct question *question = g_new0(struct question, 1);
@@ -85,9 +105,11 @@ do_effect(struct node *node, uint32_t worker, const struct yk_effect *effect)
         break;
     }
     case YK_EFFECT_SEND:
-        send_frame(node, effect);
+        send_frame(node, worker, effect);
         break;
     case YK_EFFECT_SESSION:
+        g_ptr_array_add(sim.touched, yk_session_conn(effect->session));
+        break;
     case YK_EFFECT_SHUT_DOWN:
         sim_fail("an effect that cannot be");
         break;
@@ -102,6 +124,10 @@ node_take_effects(struct node *node, uint32_t worker)
     for (uint32_t i = 0; i < n; i++) {
         do_effect(node, worker, &effects[i]);
     }
+    for (guint i = 0; i < sim.touched->len; i++) {
+        gateway_settle(node, sim.touched->pdata[i]);
+    }
+    g_ptr_array_set_size(sim.touched, 0);
 }
 
 static void
@@ -203,6 +229,7 @@ node_crash(uint32_t index)
             client->op = NULL; /* nobody will answer */
         }
     }
+    gateway_node_dies(index);
     node->written_us = node->told_us = 0;
     sim_put((struct happening){
         .at_us = sim.now_us + sim_between_ms(10, 2000), .kind = RESTART, .node = index});
@@ -221,10 +248,13 @@ static void
 hear(struct node *node, const struct happening *happening)
 {
     const struct yk_buffer *bytes = happening->thing;
+    bool is_link = happening->kind == LINK_FRAME;
+    uint32_t from = is_link ? happening->from / WORKERS : happening->from;
+    uint32_t worker = is_link ? happening->from % WORKERS : 0;
     node_step(node, happening->worker,
               (struct yk_event){.kind = YK_EVENT_FRAME,
-                                .frame = {.peer = happening->from + 1,
-                                          .worker = 0,
+                                .frame = {.peer = from + 1,
+                                          .worker = worker,
                                           .bytes = yk_slice_of(bytes->data, bytes->size)}});
 }
 
@@ -256,7 +286,20 @@ node_happen(struct node *node, const struct happening *happening)
     uint32_t worker = happening->worker;
     switch (happening->kind) {
     case FRAME:
+    case LINK_FRAME:
         hear(node, happening);
+        break;
+    case LINK_DOWN:
+    case LINK_UP:
+        gateway_link_happens(node, happening);
+        break;
+    case SESSION_SAYS:
+    case SESSION_ENDS:
+        gateway_session_happens(node, happening);
+        break;
+    case MAIL:
+        node_step(node, worker,
+                  (struct yk_event){.kind = YK_EVENT_MAIL, .mail = {happening->thing}});
         break;
     case TURN:
         if (node->turn_us[worker] == happening->at_us) {
