@@ -58,7 +58,16 @@ is_of_node(const struct happening *happening)
 static bool
 is_frame(const struct happening *happening)
 {
-    return happening->kind == FRAME || happening->kind == LINK_FRAME;
+    return happening->kind == FRAME || happening->kind == LINK_FRAME ||
+           happening->kind == CONTROL_FRAME;
+}
+
+/* Or did it die with whom it was for? */
+static bool
+is_for(const struct node *node, const struct happening *happening)
+{
+    return happening->kind == LINK_FRAME ? !gateway_is_lost(happening)
+                                         : is_frame(happening) || happening->about == node->boot;
 }
 
 static void
@@ -66,10 +75,7 @@ happen(struct happening *happening)
 {
     struct node *node = &sim.nodes[happening->node];
     if (is_of_node(happening)) {
-        bool is_there = node->node != NULL &&
-                        (happening->kind == FRAME        ? true
-                         : happening->kind == LINK_FRAME ? !gateway_is_lost(happening)
-                                                         : happening->about == node->boot);
+        bool is_there = node->node != NULL && is_for(node, happening);
         if (is_there && node->paused_until_us > sim.now_us) {
             if (happening->kind == TURN && node->turn_us[happening->worker] == happening->at_us) {
                 node->turn_us[happening->worker] = node->paused_until_us;
@@ -89,6 +95,12 @@ happen(struct happening *happening)
     switch (happening->kind) {
     case ANSWER:
         gateway_answers(happening->thing);
+        break;
+    case INQUIRY:
+        control_inquired(happening);
+        break;
+    case CREATE:
+        control_create();
         break;
     case ASKED:
         judge_asked(happening->thing);
@@ -120,30 +132,66 @@ find_plugin(void *arg, enum yk_plugin_kind kind, const char *name, char *error)
     return yk_plugins_find(arg, kind, name, error);
 }
 
+static struct yk_config *
+parse_config(const char *text, const char *node)
+{
+    char error[YK_ERROR_SIZE];
+    struct yk_config *config = NULL;
+    struct yk_config_source source = {.file = "sim",
+                                      .text = text,
+                                      .size = strlen(text),
+                                      .node = node,
+                                      .find_plugin = find_plugin,
+                                      .arg = sim.plugins};
+    if (yk_config_parse(&source, &config, error) != YK_OK) {
+        sim_fail("%s", error);
+    }
+    return config;
+}
+
+/* One for each node, from one text. */
+static void
+make_configs(const GString *bucket)
+{
+    g_autoptr(GString) text = g_string_new(NULL);
+    const char *coordinator = sim.swarm.coordinator == COORDINATOR_LOCAL ? "local" : "quorum";
+    g_string_append_printf(text, "[cluster]\ncoordinator = %s\n%s", coordinator, bucket->str);
+    for (uint32_t i = 0; i < sim.n_nodes; i++) {
+        g_string_append_printf(
+            text,
+            "[node n%u]\nroles = %sserver, gateway\naddress = 127.0.0.1:%u\nworkers = %u\n"
+            "lanes = %u\n",
+            i, i < sim.swarm.n_managers ? "manager, " : "", 20000 + i, WORKERS, LANES);
+    }
+    for (uint32_t i = 0; i < sim.n_nodes && sim.result->failure[0] == '\0'; i++) {
+        char name[8];
+        snprintf(name, sizeof(name), "n%u", i % 10);
+        sim.configs[i] = parse_config(text->str, name);
+    }
+}
+
 static bool
 make_config(void)
 {
-    char error[YK_ERROR_SIZE];
+    g_autoptr(GString) text = g_string_new(NULL);
     bool has_delay = sim_chance(50);
-    snprintf(sim.text, sizeof(sim.text),
-             "[bucket default]\nbackend = memory\ndurability = %s\nslots = %u\n"
-             "value_size_max = 64K\n%s%s[node n]\nworkers = %u\nlanes = %u\n",
-             sim.is_memory ? "memory" : "os", SLOTS,
-             has_delay ? "filters = delay\n[filter delay]\nget = 300us\napply = 900us\n"
-                         "jitter = 500us\n"
-                       : "",
-             sim.swarm.n_gateways > 0 ? "[frontend memcached]\nlisten = 127.0.0.1:11211\n" : "",
-             WORKERS, LANES);
-    struct yk_config_source source = {.file = "sim",
-                                      .text = sim.text,
-                                      .size = strlen(sim.text),
-                                      .find_plugin = find_plugin,
-                                      .arg = sim.plugins};
-    if (yk_config_parse(&source, &sim.config, error) != YK_OK) {
-        sim_fail("%s", error);
-        return false;
+    bool has_control = sim.swarm.coordinator != COORDINATOR_NONE;
+    g_string_append_printf(
+        text,
+        "[bucket default]\nbackend = memory\ndurability = %s\nslots = %u\n"
+        "value_size_max = 64K\n%s%s%s",
+        sim.is_memory ? "memory" : "os", SLOTS, has_control ? "copies = 3\nmin_copies = 2\n" : "",
+        has_delay ? "filters = delay\n[filter delay]\nget = 300us\napply = 900us\n"
+                    "jitter = 500us\n"
+                  : "",
+        sim.swarm.n_gateways > 0 ? "[frontend memcached]\nlisten = 127.0.0.1:11211\n" : "");
+    if (has_control) {
+        make_configs(text);
+    } else {
+        g_string_append_printf(text, "[node n]\nworkers = %u\nlanes = %u\n", WORKERS, LANES);
+        sim.config = parse_config(text->str, NULL);
     }
-    return true;
+    return sim.result->failure[0] == '\0';
 }
 
 static void
@@ -155,6 +203,7 @@ make_nodes(void)
         node->rate = 990 + (int32_t)sim_below(21);
         node->offset_us = sim_between_ms(1, 100000);
         node->wall_us = sim_between_ms(0, 2000);
+        node->wall_us = sim.swarm.has_expiry ? 0 : node->wall_us;
         node->incarnation = 1;
         node->disk = disk_new(record, 8 * YK_KIB, (2 + sim_below(6)) * record);
         world_init(node);
@@ -174,9 +223,29 @@ calm_down(void)
 
 /* In the end every slot has all its copies again. */
 static void
+tell_slot(uint32_t index)
+{
+    const struct yk_slot_record *slot = &sim.bucket.slots[index];
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (uint32_t i = 0; i < slot->n_members; i++) {
+        g_string_append_printf(text, " member %u (%u)", slot->members[i].node,
+                               slot->members[i].incarnation);
+    }
+    for (uint32_t i = 0; i < slot->n_eligible; i++) {
+        g_string_append_printf(text, " eligible %u (%u)", slot->eligible[i].node,
+                               slot->eligible[i].incarnation);
+    }
+    for (uint32_t i = 0; i < slot->n_targets; i++) {
+        g_string_append_printf(text, " target %u", slot->targets[i]);
+    }
+    sim_trace("slot %u epoch %u primary %u:%s", index, slot->epoch, slot->primary, text->str);
+}
+
+static void
 check_members(void)
 {
     for (uint32_t i = 0; i < SLOTS; i++) {
+        tell_slot(i);
         if (sim.bucket.slots[i].n_members != 3) {
             sim_fail("slot %u has %u members in the end", i, sim.bucket.slots[i].n_members);
         }
@@ -248,6 +317,12 @@ check(void)
     if (sim.result->failure[0] != '\0') {
         return;
     }
+    if (sim.swarm.coordinator != COORDINATOR_NONE) {
+        control_settle_register();
+    }
+    if (sim.result->failure[0] != '\0') {
+        return;
+    }
     check_members();
     leave_out_lost();
     enum history_verdict verdict = history_check(sim.history, why);
@@ -270,9 +345,29 @@ choose_swarm(uint64_t seed, bool is_plain)
     swarm->n_gateways = (uint32_t)yk_random_below(&swarm->random, CLIENTS + 1);
     swarm->has_flushes = yk_random_below(&swarm->random, 100) < 30;
     swarm->has_expiry = yk_random_below(&swarm->random, 100) < 30;
-    snprintf(sim.result->options, sizeof(sim.result->options), "gateways=%u flushes=%d expiry=%d",
-             swarm->n_gateways, swarm->has_flushes, swarm->has_expiry);
-    sim_trace("%s", sim.result->options);
+    uint64_t n = yk_random_below(&swarm->random, 100);
+    swarm->coordinator = n < 50   ? COORDINATOR_NONE
+                         : n < 80 ? COORDINATOR_QUORUM
+                         : n < 90 ? COORDINATOR_MODEL
+                                  : COORDINATOR_LOCAL;
+    swarm->n_managers = swarm->coordinator == COORDINATOR_LOCAL   ? 1
+                        : yk_random_below(&swarm->random, 2) == 0 ? 3
+                                                                  : 5;
+}
+
+static void
+tell_swarm(void)
+{
+    static const char *const names[] = {"one place", "local", "quorum", "elsewhere"};
+    struct swarm *swarm = &sim.swarm;
+    swarm->n_managers = swarm->n_managers > sim.n_nodes ? 3 : swarm->n_managers;
+    if (!swarm->is_plain) {
+        snprintf(sim.result->options, sizeof(sim.result->options),
+                 "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d",
+                 sim.n_nodes, swarm->n_gateways, swarm->has_flushes, swarm->has_expiry,
+                 names[swarm->coordinator], swarm->n_managers, sim.is_memory);
+        sim_trace("%s", sim.result->options);
+    }
 }
 
 static void
@@ -306,12 +401,17 @@ cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *argument
     sim.lateness = sim_below(4);
     sim.is_slow = sim_chance(50);
     sim.is_memory = sim_chance(25);
+    tell_swarm();
     sim.history = history_new(KEYS, false);
     sim.history->may_fail = true;
     sim.history->expiry_slack_us = MS(1000) * EXPIRY_SLACK_S;
     if (make_config()) {
         make_nodes();
-        judge_make_register();
+        if (sim.swarm.coordinator == COORDINATOR_NONE) {
+            judge_make_register();
+        } else {
+            sim_put((struct happening){.at_us = MS(50), .kind = CREATE});
+        }
         for (uint32_t i = 0; i < sim.n_nodes; i++) {
             node_start(&sim.nodes[i]);
         }

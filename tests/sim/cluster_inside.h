@@ -4,6 +4,7 @@
  *     cluster_world.c   what is to happen, in order; chance; the world of a node
  *     cluster_node.c    a node: its workers with their effects, its start and its end
  *     cluster_judge.c   the one place that stands for managers and coordinator
+ *     cluster_control.c or the control of each node, with its coordinator
  *     cluster_client.c  the clients, and what they note down
  *     cluster_gateway.c clients of any node's frontend; links for what nodes ask each other then
  *
@@ -15,6 +16,7 @@
 #include <string.h>
 
 #include "core/base/random.h"
+#include "core/wire/messages.h"
 #include "tests/sim/cluster.h"
 #include "tests/sim/disk.h"
 #include "tools/history/history.h"
@@ -53,8 +55,18 @@ enum kind {
     SESSION_SAYS,
     SESSION_ENDS,
     MAIL,
+    CONTROL_FRAME,
+    CONTROL_LOST,
+    CONTROL_WISHES,
+    CONTROL_STORE,
+    CONTROL_ANSWERED,
+    CONTROL_TURN,
+    CONTROL_VIEW,
+    CONTROL_REFUSED,
     JOB_DONE, /* up to here they happen in a node */
     ANSWER,
+    INQUIRY,
+    CREATE,
     ASKED,
     TOLD,
     RESTART,
@@ -80,6 +92,8 @@ struct question {
     struct yk_view *view;
 };
 
+struct control;
+
 struct node {
     struct yk_world world;
     struct yk_node *node; /* NULL: it is down */
@@ -90,8 +104,12 @@ struct node {
     int64_t paused_until_us, offset_us, wall_us, asked_us, written_us, told_us, slept_us;
     int32_t rate;
     int64_t turn_us[WORKERS]; /* of the TURN that is planned; 0: none */
-    char *folder;
-    uint32_t n_folders;
+    /* With a control: */
+    struct control *control;
+    struct yk_view *view;        /* the newest that its workers got */
+    GTree *entries;              /* name -> GBytes: of the coordinator, durable */
+    char cluster_id[YK_ID_SIZE]; /* durable */
+    const uint32_t *incarnations_of_buckets[1];
 };
 
 /* Of a thread of a node to one of another, for ops and answers. */
@@ -119,12 +137,24 @@ struct client {
     GString *command, *answer;
 };
 
+/* Who keeps the registers: one place that judges as well; or each node's control, with a
+ * coordinator of that name, or one that is elsewhere and of which answers get lost. */
+enum coordinator { COORDINATOR_NONE, COORDINATOR_LOCAL, COORDINATOR_QUORUM, COORDINATOR_MODEL };
+
+/* A register of COORDINATOR_MODEL. */
+struct kept_register {
+    uint64_t revision;
+    GBytes *bytes;
+};
+
 /* What the seed chooses beyond the first simulator's choices; nothing where it is plain. */
 struct swarm {
     struct yk_random random;
     bool is_plain;
     uint32_t n_gateways; /* clients that speak to any node's frontend */
     bool has_flushes, has_expiry;
+    enum coordinator coordinator;
+    uint32_t n_managers;
 };
 
 struct cluster_simulation {
@@ -150,8 +180,10 @@ struct cluster_simulation {
     struct client clients[CLIENTS];
     uint32_t n_values, n_connections;
     struct link links[LINKS];
+    struct yk_config *configs[NODES_MAX]; /* with a control */
+    struct kept_register registers[2];
+    bool is_created;    /* by the tool */
     GPtrArray *touched; /* struct session, of the effects that are being taken */
-    char text[1024], options[256];
 };
 
 extern struct cluster_simulation sim;
@@ -188,6 +220,16 @@ void judge_asked(struct question *question);
 void judge_told(struct question *question);
 void judge_register_later(struct node *node);
 void judge_make_register(void);
+void judge_name_of(uint32_t index, char *to); /* of a node, its id */
+
+/* cluster_control.c */
+void control_start(struct node *node);
+void control_dies(struct node *node);
+void control_happens(struct node *node, const struct happening *happening);
+void control_gives(struct node *node, const struct happening *happening);
+void control_inquired(struct happening *happening);
+void control_create(void);
+void control_settle_register(void);
 
 /* cluster_client.c */
 void client_happen(struct client *client, uint64_t number);

@@ -9,8 +9,8 @@
 #include "core/base/assert.h"
 #include "core/manager/rules.h"
 
-static void
-name_of(uint32_t index, char *to)
+void
+judge_name_of(uint32_t index, char *to)
 {
     snprintf(to, YK_UUID_SIZE, "00000000-0000-4000-8000-00000000000%u", index % 10);
 }
@@ -27,11 +27,11 @@ view_for(uint32_t node, bool is_fresh)
     YK_ASSERT(yk_bucket_register_decode(yk_pack_bytes_of(&pack), &view->buckets[0].bucket, error) ==
               YK_OK);
     yk_pack_done(&pack);
-    name_of(node, name);
+    judge_name_of(node, name);
     view->buckets[0].is_fresh = is_fresh;
     view->buckets[0].self = yk_bucket_register_find(&sim.bucket, name);
     for (uint32_t i = 0; i < sim.n_nodes; i++) {
-        name_of(i, name);
+        judge_name_of(i, name);
         uint32_t index = yk_bucket_register_find(&sim.bucket, name);
         view->buckets[0].peers[index] = i + 1;
         view->buckets[0].bucket.nodes[index].n_workers = WORKERS;
@@ -43,7 +43,7 @@ static bool
 register_start(uint32_t from, uint64_t boot)
 {
     char name[YK_UUID_SIZE];
-    name_of(from, name);
+    judge_name_of(from, name);
     uint32_t index = yk_bucket_register_find(&sim.bucket, name);
     uint64_t known = index < sim.bucket.n_nodes ? sim.bucket.nodes[index].nonce : 0;
     struct yk_proposal proposal = {.kind = YK_PROPOSE_REGISTER,
@@ -69,7 +69,7 @@ judge(const struct question *question, const struct yk_slot_wish *wish)
                                                   [YK_WISH_ADD] = YK_PROPOSE_ADD,
                                                   [YK_WISH_REINIT] = YK_PROPOSE_REINIT};
     char name[YK_UUID_SIZE];
-    name_of(question->node, name);
+    judge_name_of(question->node, name);
     struct yk_slot_proposal slot = {.slot = wish->slot, .epoch = wish->wish.epoch};
     if (wish->wish.kind == YK_WISH_REMOVE || wish->wish.kind == YK_WISH_ADD) {
         slot.n_nodes = 1;

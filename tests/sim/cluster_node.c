@@ -98,6 +98,11 @@ do_effect(struct node *node, uint32_t worker, const struct yk_effect *effect)
         send_mail(node, worker, effect);
         break;
     case YK_EFFECT_WISH: {
+        if (sim.swarm.coordinator != COORDINATOR_NONE) {
+            effect->wishes->worker = worker;
+            sim_of_node(node, 1 + sim_below(50), CONTROL_WISHES, worker, effect->wishes);
+            break;
+        }
         struct question *question = g_new0(struct question, 1);
         question->worker = worker;
         question->wishes = effect->wishes;
@@ -170,7 +175,8 @@ node_start(struct node *node)
     for (uint32_t i = 0; i < LANES; i++) {
         node->incarnations[i] = node->incarnation;
     }
-    struct yk_node_setup setup = {.config = sim.config,
+    struct yk_node_setup setup = {.config = sim.configs[0] != NULL ? sim.configs[node - sim.nodes]
+                                                                   : sim.config,
                                   .world = &node->world,
                                   .n_workers = WORKERS,
                                   .is_clustered = true,
@@ -194,7 +200,11 @@ node_start(struct node *node)
     for (uint32_t i = 0; i < WORKERS; i++) {
         node_want_turn(node, i, 1);
     }
-    sim_of_node(node, MS(1), CLIENT, UINT32_MAX, NULL);
+    if (sim.swarm.coordinator != COORDINATOR_NONE && node->node != NULL) {
+        control_start(node);
+    } else {
+        sim_of_node(node, MS(1), CLIENT, UINT32_MAX, NULL);
+    }
     sim_trace("node %u starts, boot %u", (uint32_t)(node - sim.nodes), (uint32_t)node->boot);
 }
 
@@ -220,6 +230,9 @@ node_crash(uint32_t index)
     if (oldest != NULL && sim_chance(50)) {
         struct yk_bundle *bundle = oldest->thing;
         disk_tear(node->disk, bundle, world_now_ms(node), sim_below(bundle->size + 1));
+    }
+    if (node->control != NULL) {
+        control_dies(node);
     }
     node->node = NULL; /* leaked: it is as it was when it died */
     node->boot++;
@@ -296,6 +309,18 @@ node_happen(struct node *node, const struct happening *happening)
     case SESSION_SAYS:
     case SESSION_ENDS:
         gateway_session_happens(node, happening);
+        break;
+    case CONTROL_VIEW:
+    case CONTROL_REFUSED:
+        control_gives(node, happening);
+        break;
+    case CONTROL_FRAME:
+    case CONTROL_LOST:
+    case CONTROL_WISHES:
+    case CONTROL_STORE:
+    case CONTROL_ANSWERED:
+    case CONTROL_TURN:
+        control_happens(node, happening);
         break;
     case MAIL:
         node_step(node, worker,

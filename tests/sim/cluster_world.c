@@ -131,13 +131,15 @@ static uint64_t
 world_now_us(void *arg)
 {
     const struct node *node = arg;
-    return 1700000000000000ull + (uint64_t)(sim.now_us + node->slept_us + node->wall_us);
+    return 1700000000000000ull +
+           (uint64_t)(sim.now_us + node->slept_us + (sim.swarm.is_plain ? node->wall_us : 0));
 }
 
 uint64_t
 world_now_ms(void *arg)
 {
-    return world_now_us(arg) / 1000;
+    const struct node *node = arg;
+    return (1700000000000000ull + (uint64_t)(sim.now_us + node->slept_us + node->wall_us)) / 1000;
 }
 
 static uint64_t
