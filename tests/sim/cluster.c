@@ -221,37 +221,6 @@ calm_down(void)
     memset(sim.cut, 0, sizeof(sim.cut));
 }
 
-/* In the end every slot has all its copies again. */
-static void
-tell_slot(uint32_t index)
-{
-    const struct yk_slot_record *slot = &sim.bucket.slots[index];
-    g_autoptr(GString) text = g_string_new(NULL);
-    for (uint32_t i = 0; i < slot->n_members; i++) {
-        g_string_append_printf(text, " member %u (%u)", slot->members[i].node,
-                               slot->members[i].incarnation);
-    }
-    for (uint32_t i = 0; i < slot->n_eligible; i++) {
-        g_string_append_printf(text, " eligible %u (%u)", slot->eligible[i].node,
-                               slot->eligible[i].incarnation);
-    }
-    for (uint32_t i = 0; i < slot->n_targets; i++) {
-        g_string_append_printf(text, " target %u", slot->targets[i]);
-    }
-    sim_trace("slot %u epoch %u primary %u:%s", index, slot->epoch, slot->primary, text->str);
-}
-
-static void
-check_members(void)
-{
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        tell_slot(i);
-        if (sim.bucket.slots[i].n_members != 3) {
-            sim_fail("slot %u has %u members in the end", i, sim.bucket.slots[i].n_members);
-        }
-    }
-}
-
 static void
 clean_up(void)
 {
@@ -275,13 +244,15 @@ static void
 run_all(void)
 {
     int64_t end_us = MS(TROUBLE_MS + CALM_MS);
+    int64_t quiet_us = sim.swarm.is_plain ? 0 : MS(QUIET_MS);
     uint64_t late = 0;
     while (sim.n_heap > 0 && sim.result->failure[0] == '\0') {
         struct happening happening = sim_take();
-        if (happening.at_us > end_us) {
+        if (happening.at_us > end_us + quiet_us) {
             sim_put(happening);
             break;
         }
+        sim.is_quiet = happening.at_us > end_us;
         sim.now_us = happening.at_us;
         sim.result->n_events++;
         if (sim.now_us >= MS(TROUBLE_MS) && !sim.is_calm) {
@@ -297,49 +268,14 @@ run_all(void)
     }
 }
 
-/* Of keys that everybody was allowed to forget nothing can be said. */
-static void
-leave_out_lost(void)
-{
-    GPtrArray *operations = sim.history->operations;
-    for (guint i = operations->len; sim.lost != 0 && i-- > 0;) {
-        const struct operation *operation = operations->pdata[i];
-        if (operation->kind != HISTORY_FLUSH && (sim.lost >> sim.slots[operation->key] & 1) != 0) {
-            g_ptr_array_remove_index(operations, i);
-        }
-    }
-}
-
-static void
-check(void)
-{
-    g_autoptr(GString) why = g_string_new(NULL);
-    if (sim.result->failure[0] != '\0') {
-        return;
-    }
-    if (sim.swarm.coordinator != COORDINATOR_NONE) {
-        control_settle_register();
-    }
-    if (sim.result->failure[0] != '\0') {
-        return;
-    }
-    check_members();
-    leave_out_lost();
-    enum history_verdict verdict = history_check(sim.history, why);
-    sim.result->is_undecided = verdict == HISTORY_UNDECIDED;
-    if (verdict == HISTORY_WRONG) {
-        sim_fail("%s", why->str);
-    }
-}
-
 /* Each by numbers of its own, so that what was chosen before stays the same. */
 static void
-choose_swarm(uint64_t seed, bool is_plain)
+choose_swarm(uint64_t seed, enum cluster_generation generation)
 {
     struct swarm *swarm = &sim.swarm;
     swarm->random.state = seed * 0xd1342543de82ef95ull;
-    swarm->is_plain = is_plain;
-    if (is_plain) {
+    swarm->is_plain = generation == CLUSTER_FIRST;
+    if (swarm->is_plain) {
         return;
     }
     swarm->n_gateways = (uint32_t)yk_random_below(&swarm->random, CLIENTS + 1);
@@ -394,7 +330,7 @@ cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *argument
     sim.traces = arguments->traces;
     sim.touched = g_ptr_array_new();
     sim.random.state = arguments->seed * 0x9e3779b97f4a7c15ull;
-    choose_swarm(arguments->seed, arguments->is_plain);
+    choose_swarm(arguments->seed, arguments->generation);
     sim.n_nodes = 3 + sim_below(3);
     sim.loss = sim_below(10);
     sim.doubling = sim_below(15);
@@ -418,7 +354,7 @@ cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *argument
         make_clients();
         sim_put((struct happening){.at_us = MS(1000), .kind = TROUBLE});
         run_all();
-        check();
+        check_run();
     }
     clean_up();
 }

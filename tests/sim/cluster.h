@@ -17,10 +17,18 @@ struct cluster_result {
     bool is_undecided;
 };
 
+enum cluster_generation {
+    CLUSTER_FIRST,   /* one place judges, clients know who leads */
+    CLUSTER_CONTROL, /* controls, gateways, flushes, records that end; what members hold */
+    CLUSTER_NEWEST = CLUSTER_CONTROL
+};
+
 struct cluster_arguments {
     uint64_t seed;
-    bool is_plain; /* as the first simulator was: seeds kept from then mean the same */
-    FILE *traces;  /* what happens is told there; NULL: nowhere */
+    /* How much of what a run may have: each generation of the simulator had more, and a seed that
+     * was kept from an earlier one means the same there. */
+    enum cluster_generation generation;
+    FILE *traces; /* what happens is told there; NULL: nowhere */
 };
 
 void cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *arguments,

@@ -148,7 +148,7 @@ next_request(struct client *client)
 void
 client_happen(struct client *client, uint64_t number)
 {
-    if (number != client->number) {
+    if (number != client->number || sim.is_quiet) {
         return;
     }
     if (client->operation == NULL) {

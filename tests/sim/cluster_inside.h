@@ -5,6 +5,7 @@
  *     cluster_node.c    a node: its workers with their effects, its start and its end
  *     cluster_judge.c   the one place that stands for managers and coordinator
  *     cluster_control.c or the control of each node, with its coordinator
+ *     cluster_check.c   what has to be right in the end
  *     cluster_client.c  the clients, and what they note down
  *     cluster_gateway.c clients of any node's frontend; links for what nodes ask each other then
  *
@@ -36,6 +37,7 @@ enum {
     TROUBLE_MS = 13000,
     CALM_MS = 7000,
     LATE_MS = 2000,
+    QUIET_MS = 600,     /* then nobody asks, and all is done everywhere */
     FAR_S = 30,         /* a record that does not end in a run */
     EXPIRY_SLACK_S = 8, /* slot time may be so far from all clocks */
     VALUE_MAX = 2000,
@@ -163,7 +165,7 @@ struct cluster_simulation {
     struct yk_random random;
     FILE *traces; /* NULL: nobody wants to know */
     struct swarm swarm;
-    bool is_calm, is_slow;
+    bool is_calm, is_slow, is_quiet;
     bool is_memory; /* durability: a crash forgets */
     uint32_t lost;  /* bits of slots that began anew, all having forgotten */
     uint32_t slots[KEYS];
@@ -236,6 +238,9 @@ void client_happen(struct client *client, uint64_t number);
 bool client_is_op(const struct yk_op *op); /* or is it of a session? */
 void client_replied(struct yk_op *op);
 void client_answered(struct client *client, enum history_result result);
+
+/* cluster_check.c */
+void check_run(void);
 
 /* cluster_gateway.c */
 void gateway_say(struct client *client);
