@@ -46,6 +46,26 @@ make_trouble(void)
     sim_put((struct happening){.at_us = sim.now_us + sim_between_ms(20, 900), .kind = TROUBLE});
 }
 
+/* A disk stands still for a while, or is full for one. */
+static void
+make_disk_trouble(void)
+{
+    struct node *node = &sim.nodes[sim_below(sim.n_nodes)];
+    int64_t time_us = sim_between_ms(20, 2500);
+    if (sim.is_calm) {
+        return;
+    }
+    if (node->node != NULL && sim_chance(50)) {
+        node->written_us = MAX(node->written_us, sim.now_us + time_us);
+    } else if (node->node != NULL) {
+        disk_fill(node->disk, true);
+        sim_of_node(node, time_us, DISK_HEALS, 0, NULL);
+        sim_trace("node %u: the disk is full", (uint32_t)(node - sim.nodes));
+    }
+    sim_put(
+        (struct happening){.at_us = sim.now_us + sim_between_ms(50, 3000), .kind = DISK_TROUBLE});
+}
+
 /* What happens */
 
 static bool
@@ -101,6 +121,14 @@ happen(struct happening *happening)
         break;
     case CREATE:
         control_create();
+        break;
+    case DISK_TROUBLE:
+        make_disk_trouble();
+        break;
+    case DISK_HEALS:
+        if (happening->about == node->boot) {
+            disk_fill(node->disk, false);
+        }
         break;
     case ASKED:
         judge_asked(happening->thing);
@@ -289,6 +317,8 @@ choose_swarm(uint64_t seed, enum cluster_generation generation)
     swarm->n_managers = swarm->coordinator == COORDINATOR_LOCAL   ? 1
                         : yk_random_below(&swarm->random, 2) == 0 ? 3
                                                                   : 5;
+    swarm->has_disk_trouble =
+        generation >= CLUSTER_DISKS && yk_random_below(&swarm->random, 100) < 40;
 }
 
 static void
@@ -298,10 +328,11 @@ tell_swarm(void)
     struct swarm *swarm = &sim.swarm;
     swarm->n_managers = swarm->n_managers > sim.n_nodes ? 3 : swarm->n_managers;
     if (!swarm->is_plain) {
-        snprintf(sim.result->options, sizeof(sim.result->options),
-                 "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d",
-                 sim.n_nodes, swarm->n_gateways, swarm->has_flushes, swarm->has_expiry,
-                 names[swarm->coordinator], swarm->n_managers, sim.is_memory);
+        snprintf(
+            sim.result->options, sizeof(sim.result->options),
+            "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d disks=%d",
+            sim.n_nodes, swarm->n_gateways, swarm->has_flushes, swarm->has_expiry,
+            names[swarm->coordinator], swarm->n_managers, sim.is_memory, swarm->has_disk_trouble);
         sim_trace("%s", sim.result->options);
     }
 }
@@ -353,6 +384,9 @@ cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *argument
         }
         make_clients();
         sim_put((struct happening){.at_us = MS(1000), .kind = TROUBLE});
+        if (sim.swarm.has_disk_trouble) {
+            sim_put((struct happening){.at_us = MS(1500), .kind = DISK_TROUBLE});
+        }
         run_all();
         check_run();
     }

@@ -20,7 +20,8 @@ struct cluster_result {
 enum cluster_generation {
     CLUSTER_FIRST,   /* one place judges, clients know who leads */
     CLUSTER_CONTROL, /* controls, gateways, flushes, records that end; what members hold */
-    CLUSTER_NEWEST = CLUSTER_CONTROL
+    CLUSTER_DISKS,   /* disks that are full or stand still; writes of which any sector is lost */
+    CLUSTER_NEWEST = CLUSTER_DISKS
 };
 
 struct cluster_arguments {

@@ -69,6 +69,8 @@ enum kind {
     ANSWER,
     INQUIRY,
     CREATE,
+    DISK_TROUBLE,
+    DISK_HEALS,
     ASKED,
     TOLD,
     RESTART,
@@ -157,6 +159,7 @@ struct swarm {
     bool has_flushes, has_expiry;
     enum coordinator coordinator;
     uint32_t n_managers;
+    bool has_disk_trouble;
 };
 
 struct cluster_simulation {

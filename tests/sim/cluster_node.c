@@ -229,7 +229,11 @@ node_crash(uint32_t index)
     }
     if (oldest != NULL && sim_chance(50)) {
         struct yk_bundle *bundle = oldest->thing;
-        disk_tear(node->disk, bundle, world_now_ms(node), sim_below(bundle->size + 1));
+        if (sim.swarm.has_disk_trouble && sim_chance(50)) {
+            disk_lose_power(node->disk, bundle, world_now_ms(node), yk_random_next(&sim.random));
+        } else {
+            disk_tear(node->disk, bundle, world_now_ms(node), sim_below(bundle->size + 1));
+        }
     }
     if (node->control != NULL) {
         control_dies(node);
