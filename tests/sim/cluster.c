@@ -1,10 +1,12 @@
-/* One run of a cluster of nodes, each with its disk. */
+/* One run of a cluster of nodes, each with its disk: what the seed chooses, trouble, the end. */
 #include <config.h>
 
 #include "tests/sim/cluster_inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+#include <glib/gstdio.h>
 
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
@@ -198,6 +200,45 @@ make_configs(const GString *bucket)
     }
 }
 
+/* An engine that keeps something needs files, which should cost nothing. */
+static void
+choose_engine(const struct cluster_arguments *arguments)
+{
+    char error[YK_ERROR_SIZE];
+    bool is_chosen = arguments->generation >= CLUSTER_DISKS &&
+                     yk_random_below(&sim.swarm.random, 100) < LMDB_PERCENT &&
+                     g_file_test("/dev/shm", G_FILE_TEST_IS_DIR) &&
+                     yk_plugins_find(sim.plugins, YK_KIND_BACKEND, "lmdb", error) != NULL;
+    const char *engine = arguments->engine != NULL ? arguments->engine
+                         : is_chosen               ? "lmdb"
+                                                   : "memory";
+    sim.swarm.engine = sim.is_memory ? "memory" : engine;
+    if (strcmp(sim.swarm.engine, "memory") != 0) {
+        const char *parent =
+            g_file_test("/dev/shm", G_FILE_TEST_IS_DIR) ? "/dev/shm" : g_get_tmp_dir();
+        sim.folder = g_build_filename(parent, "yakumo-cluster-XXXXXX", NULL);
+        sim.folders = g_ptr_array_new_with_free_func(g_free);
+        YK_ASSERT(g_mkdtemp(sim.folder) != NULL);
+    }
+}
+
+static void
+remove_files(void)
+{
+    for (guint i = 0; i < sim.folders->len; i++) {
+        const char *path = sim.folders->pdata[i], *name;
+        g_autoptr(GDir) folder = g_dir_open(path, 0, NULL);
+        while (folder != NULL && (name = g_dir_read_name(folder)) != NULL) {
+            g_autofree char *file = g_build_filename(path, name, NULL);
+            (void)g_remove(file);
+        }
+        (void)g_rmdir(path);
+    }
+    (void)g_rmdir(sim.folder);
+    g_ptr_array_free(sim.folders, TRUE);
+    g_free(sim.folder);
+}
+
 static bool
 make_config(void)
 {
@@ -206,9 +247,10 @@ make_config(void)
     bool has_control = sim.swarm.coordinator != COORDINATOR_NONE;
     g_string_append_printf(
         text,
-        "[bucket default]\nbackend = memory\ndurability = %s\nslots = %u\n"
+        "[bucket default]\nbackend = %s\ndurability = %s\nslots = %u\n"
         "value_size_max = 64K\n%s%s%s",
-        sim.is_memory ? "memory" : "os", SLOTS, has_control ? "copies = 3\nmin_copies = 2\n" : "",
+        sim.swarm.engine, sim.is_memory ? "memory" : "os", SLOTS,
+        has_control ? "copies = 3\nmin_copies = 2\n" : "",
         has_delay ? "filters = delay\n[filter delay]\nget = 300us\napply = 900us\n"
                     "jitter = 500us\n"
                   : "",
@@ -257,6 +299,12 @@ clean_up(void)
         if (is_frame(&happening)) {
             yk_buffer_unref(happening.thing);
         }
+    }
+    for (uint32_t i = 0; i < sim.n_nodes; i++) {
+        node_close_engines(&sim.nodes[i]);
+    }
+    if (sim.folder != NULL) {
+        remove_files();
     }
     g_free(sim.heap);
     g_ptr_array_free(sim.touched, TRUE);
@@ -330,9 +378,11 @@ tell_swarm(void)
     if (!swarm->is_plain) {
         snprintf(
             sim.result->options, sizeof(sim.result->options),
-            "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d disks=%d",
+            "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d disks=%d "
+            "engine=%s",
             sim.n_nodes, swarm->n_gateways, swarm->has_flushes, swarm->has_expiry,
-            names[swarm->coordinator], swarm->n_managers, sim.is_memory, swarm->has_disk_trouble);
+            names[swarm->coordinator], swarm->n_managers, sim.is_memory, swarm->has_disk_trouble,
+            swarm->engine);
         sim_trace("%s", sim.result->options);
     }
 }
@@ -368,6 +418,7 @@ cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *argument
     sim.lateness = sim_below(4);
     sim.is_slow = sim_chance(50);
     sim.is_memory = sim_chance(25);
+    choose_engine(arguments);
     tell_swarm();
     sim.history = history_new(KEYS, false);
     sim.history->may_fail = true;

@@ -1,6 +1,7 @@
-/* A simulated cluster: whole nodes with the shipped core, engine and journal, around a register
- * that one place holds; network, clocks and disks come from a seed. Ops of clients go to the
- * workers' lanes without frontend and router, which simulation.h has.
+/* A simulated cluster: whole nodes with the shipped core, engines and journal. Their registers are
+ * judged and kept in one place, or by the shipped control with a coordinator; clients ask the
+ * workers' lanes, or the frontend of any node. Network, clocks, disks and what of all this there is
+ * come from a seed.
  *
  * Threads: one. Ownership: a run owns all that it made. */
 #ifndef SIM_CLUSTER_H
@@ -20,7 +21,8 @@ struct cluster_result {
 enum cluster_generation {
     CLUSTER_FIRST,   /* one place judges, clients know who leads */
     CLUSTER_CONTROL, /* controls, gateways, flushes, records that end; what members hold */
-    CLUSTER_DISKS,   /* disks that are full or stand still; writes of which any sector is lost */
+    /* Disks that are full or stand still; writes of which any sector is lost; another engine. */
+    CLUSTER_DISKS,
     CLUSTER_NEWEST = CLUSTER_DISKS
 };
 
@@ -29,7 +31,8 @@ struct cluster_arguments {
     /* How much of what a run may have: each generation of the simulator had more, and a seed that
      * was kept from an earlier one means the same there. */
     enum cluster_generation generation;
-    FILE *traces; /* what happens is told there; NULL: nowhere */
+    const char *engine; /* by name; NULL: the seed chooses */
+    FILE *traces;       /* what happens is told there; NULL: nowhere */
 };
 
 void cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *arguments,

@@ -130,6 +130,32 @@ member_of(const struct yk_slot_record *slot, uint32_t index)
     return NULL;
 }
 
+static const struct yk_replica *
+replica_at(const struct node *node, uint32_t slot)
+{
+    const struct yk_lane *lane = yk_node_lane(node->node, 0, slot % LANES);
+    return &lane->replicas[yk_ring_slot_index(&lane->config.ring, slot)];
+}
+
+/* All members of a slot have all of its log, and all of that is committed. */
+static void
+check_logs(void)
+{
+    for (uint32_t i = 0; i < SLOTS && sim.result->failure[0] == '\0'; i++) {
+        const struct yk_slot_record *slot = &sim.bucket.slots[i];
+        uint64_t last = yk_tail_last(&replica_at(member_of(slot, 0), i)->tail);
+        for (uint32_t k = 0; k < slot->n_members; k++) {
+            const struct yk_replica *replica = replica_at(member_of(slot, k), i);
+            if (replica->commit != last || yk_tail_last(&replica->tail) != last) {
+                tell_replica(member_of(slot, 0), i);
+                tell_replica(member_of(slot, k), i);
+                sim_fail("slot %u stands still at node %u", i,
+                         (uint32_t)(member_of(slot, k) - sim.nodes));
+            }
+        }
+    }
+}
+
 /* All members of a slot hold the same. */
 static void
 check_digests(void)
@@ -182,6 +208,7 @@ check_run(void)
     }
     check_members();
     if (!sim.swarm.is_plain && sim.result->failure[0] == '\0') {
+        check_logs();
         check_digests();
     }
     leave_out_lost();

@@ -37,6 +37,7 @@ enum {
     TROUBLE_MS = 13000,
     CALM_MS = 7000,
     LATE_MS = 2000,
+    LMDB_PERCENT = 10,
     QUIET_MS = 600,     /* then nobody asks, and all is done everywhere */
     FAR_S = 30,         /* a record that does not end in a run */
     EXPIRY_SLACK_S = 8, /* slot time may be so far from all clocks */
@@ -160,6 +161,7 @@ struct swarm {
     enum coordinator coordinator;
     uint32_t n_managers;
     bool has_disk_trouble;
+    const char *engine;
 };
 
 struct cluster_simulation {
@@ -188,6 +190,8 @@ struct cluster_simulation {
     struct yk_config *configs[NODES_MAX]; /* with a control */
     struct kept_register registers[2];
     bool is_created;    /* by the tool */
+    char *folder;       /* of engines that have one; NULL: there is none */
+    GPtrArray *folders; /* in it, of lanes */
     GPtrArray *touched; /* struct session, of the effects that are being taken */
 };
 
@@ -216,6 +220,7 @@ void node_want_turn(struct node *node, uint32_t worker, int64_t after_us);
 void node_step(struct node *node, uint32_t worker, struct yk_event event);
 void node_start(struct node *node);
 void node_crash(uint32_t index);
+void node_close_engines(struct node *node);
 void node_pause(struct node *node, int64_t time_us);
 void node_happen(struct node *node, const struct happening *happening);
 

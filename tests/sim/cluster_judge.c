@@ -197,10 +197,10 @@ judge_make_register(void)
                                                 .min_copies = 2,
                                                 .durability = sim.is_memory ? YK_DURABILITY_MEMORY
                                                                             : YK_DURABILITY_OS,
-                                                .engine = "memory",
                                                 .key_size_max = 250,
                                                 .value_size_max = 65536};
     char error[YK_ERROR_SIZE];
+    g_strlcpy(description.engine, sim.swarm.engine, sizeof(description.engine));
     YK_ASSERT(yk_bucket_register_init(&sim.bucket, &description, error) == YK_OK);
     for (uint32_t i = 0; i < sim.n_nodes; i++) {
         YK_ASSERT(register_start(i, 1));

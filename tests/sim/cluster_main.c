@@ -3,6 +3,7 @@
  *     cluster_sim --tap                       as make check calls it
  *     cluster_sim --first=X --count=N         N seeds; --jobs=J shares them among processes
  *     cluster_sim --first=X --count=1 --trace what happens in a run
+ *     cluster_sim --backend=lmdb ...          with an engine that keeps what it has
  *     cluster_sim --generation=0 ...          with what the first simulator had alone
  */
 #include <config.h>
@@ -50,6 +51,7 @@ struct arguments {
     gint jobs;
     gint generation;
     gboolean traces, tap;
+    gchar *engine;
 };
 
 struct sum {
@@ -90,14 +92,16 @@ run_batch(struct yk_plugins *plugins, const struct arguments *arguments, gint64 
         const struct cluster_arguments one = {.seed = (uint64_t)seed,
                                               .generation =
                                                   (enum cluster_generation)arguments->generation,
+                                              .engine = arguments->engine,
                                               .traces = arguments->traces ? stdout : NULL};
         cluster_run(plugins, &one, &result);
         add(&sum, &result);
         if (result.failure[0] != '\0') {
             printf("# seed %lld (%s): %s\n# again: tests/sim/cluster_sim --first=%lld --count=1 "
-                   "--trace --generation=%d\n",
+                   "--trace --generation=%d%s%s\n",
                    (long long)seed, result.options, result.failure, (long long)seed,
-                   arguments->generation);
+                   arguments->generation, arguments->engine != NULL ? " --backend=" : "",
+                   arguments->engine != NULL ? arguments->engine : "");
         }
         fflush(stdout);
     }
@@ -203,6 +207,7 @@ main(int argc, char **argv)
         {"trace", 0, 0, G_OPTION_ARG_NONE, &arguments.traces, "Prints what happens", NULL},
         {"generation", 0, 0, G_OPTION_ARG_INT, &arguments.generation,
          "Of the simulator: 0 is the first", "G"},
+        {"backend", 0, 0, G_OPTION_ARG_STRING, &arguments.engine, "In every run", "NAME"},
         {"tap", 0, 0, G_OPTION_ARG_NONE, &arguments.tap, "As make check calls it", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};
     g_autoptr(GError) error = NULL;

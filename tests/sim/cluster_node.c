@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include <glib/gstdio.h>
+
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
 #include "core/base/hash.h"
@@ -164,6 +166,27 @@ node_step(struct node *node, uint32_t worker, struct yk_event event)
 
 /* Starts and crashes */
 
+/* Each lane's folder; it lives as long as the run. */
+static const char *
+make_folder(void *arg, const struct yk_backend_place *place, char *error)
+{
+    (void)error;
+    char *path = g_strdup_printf("%s/%u-%u", sim.folder, (uint32_t)((struct node *)arg - sim.nodes),
+                                 place->lane);
+    g_ptr_array_add(sim.folders, path);
+    YK_ASSERT(g_mkdir_with_parents(path, 0700) == 0);
+    return path;
+}
+
+/* Of a node that is no more, what engines hold of this process; what they have written stays. */
+void
+node_close_engines(struct node *node)
+{
+    for (uint32_t i = 0; sim.folder != NULL && node->node != NULL && i < LANES; i++) {
+        yk_stack_close(yk_lane_stack(yk_node_lane(node->node, 0, i)));
+    }
+}
+
 void
 node_start(struct node *node)
 {
@@ -186,6 +209,8 @@ node_start(struct node *node)
                                   .grace_us = MS(500),
                                   .seed = yk_random_next(&sim.random),
                                   .facts = world_facts,
+                                  .make_folder = make_folder,
+                                  .make_folder_arg = node,
                                   .room = &node->disk->room,
                                   .needed_from = node->disk->needed_from};
     memset(node->turn_us, 0, sizeof(node->turn_us));
@@ -238,6 +263,7 @@ node_crash(uint32_t index)
     if (node->control != NULL) {
         control_dies(node);
     }
+    node_close_engines(node);
     node->node = NULL; /* leaked: it is as it was when it died */
     node->boot++;
     for (uint32_t i = 0; i < CLIENTS; i++) {
