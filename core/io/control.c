@@ -32,7 +32,7 @@ struct yk_control_thread {
     struct yk_registers *registers; /* NULL: no manager */
     struct said *said, **said_end;
     struct yk_wishes *wishes; /* atomic: a stack, newest first */
-    uint64_t registers_ms;    /* when to run the registers again; 0: no need */
+    uint64_t registers_us;    /* when to run the registers again; 0: no need */
     pthread_t id;
     bool is_running;
     bool is_ready, is_over; /* atomic */
@@ -114,7 +114,7 @@ static void
 hear_said(struct yk_control_thread *control)
 {
     for (;;) {
-        control->registers_ms =
+        control->registers_us =
             control->registers != NULL ? yk_registers_run(control->registers) : 0;
         if (control->said == NULL) {
             return;
@@ -260,13 +260,12 @@ sooner(int timeout_ms, int64_t in_ms)
 static int
 timeout_of(struct yk_control_thread *control)
 {
-    const struct yk_world *world = control->config.world;
     int timeout_ms = yk_links_timeout(control->links);
     int64_t next_us = yk_control_next_turn(control->machine);
     timeout_ms = sooner(timeout_ms, (next_us - now_us(control) + 999) / 1000);
-    if (control->registers_ms != 0) {
+    if (control->registers_us != 0) {
         timeout_ms =
-            sooner(timeout_ms, (int64_t)(control->registers_ms - world->now_ms(world->arg)));
+            sooner(timeout_ms, ((int64_t)control->registers_us - now_us(control) + 999) / 1000);
     }
     return timeout_ms;
 }

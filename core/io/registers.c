@@ -39,7 +39,7 @@ struct yk_registers {
     const struct yk_world *world;
     bool has_place;
     struct yk_registers_place place;    /* if it has one */
-    uint64_t timer_ms;                  /* 0: none is set */
+    uint64_t timer_us;                  /* on the clock that is never set; 0: none is set */
     const struct yk_settings *settings; /* lent */
     struct yk_plugin_host host;
     void *self;
@@ -184,7 +184,10 @@ static void
 port_set_timer(struct yk_coordinator_port *port, uint64_t at_ms)
 {
     struct yk_registers *registers = (struct yk_registers *)port;
-    registers->timer_ms = at_ms;
+    const struct yk_world *world = registers->world;
+    uint64_t now_ms = world->now_ms(world->arg);
+    uint64_t in_ms = at_ms > now_ms ? at_ms - now_ms : 0;
+    registers->timer_us = world->now_us(world->arg) + in_ms * 1000 + 1;
 }
 
 static void
@@ -438,11 +441,11 @@ yk_registers_message(struct yk_registers *registers, uint32_t manager_index,
 static void
 run_timer(struct yk_registers *registers)
 {
-    uint64_t now_ms = registers->world->now_ms(registers->world->arg);
-    if (registers->timer_ms != 0 && now_ms >= registers->timer_ms) {
-        registers->timer_ms = 0;
+    const struct yk_world *world = registers->world;
+    if (registers->timer_us != 0 && world->now_us(world->arg) >= registers->timer_us) {
+        registers->timer_us = 0;
         if (registers->ops->timer != NULL) {
-            registers->ops->timer(registers->self, now_ms);
+            registers->ops->timer(registers->self, world->now_ms(world->arg));
         }
     }
 }
@@ -460,5 +463,5 @@ yk_registers_run(struct yk_registers *registers)
     if (registers->error[0] != '\0') {
         yk_log(registers->world, YK_LOG_ERROR, "coordinator", "%s", registers->error);
     }
-    return registers->timer_ms;
+    return registers->timer_us;
 }

@@ -56,7 +56,8 @@ void yk_registers_watch(struct yk_registers *registers, const char *name);
 void yk_registers_message(struct yk_registers *registers, uint32_t manager_index,
                           struct yk_slice message);
 /* Stores what is to be stored and calls the timer if it is time; before each wait. Returns when it
- * is to be called again, wall clock in ms; 0: no need. */
+ * is to be called again, on the clock of world->now_us; 0: no need. A wall clock that is set puts
+ * off nothing. */
 uint64_t yk_registers_run(struct yk_registers *registers);
 
 #endif

@@ -63,6 +63,38 @@ is_complete(const struct yk_control *control, uint32_t node)
     return is_whole;
 }
 
+/* The servers that are not there, with commas between them; returns how many are. */
+static uint32_t
+list_missing(const struct yk_control *control, char *text, size_t size)
+{
+    const struct yk_config *config = control->setup.config;
+    uint32_t n_there = 0;
+    size_t used = 0;
+    text[0] = '\0';
+    for (uint32_t i = 0; i < config->n_nodes; i++) {
+        if ((config->nodes[i].roles & YK_ROLE_SERVER) == 0) {
+            continue;
+        }
+        if (is_complete(control, i)) {
+            n_there++;
+        } else if (used + YK_NAME_SIZE_MAX + 3 < size) {
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "",
+                                     config->nodes[i].name);
+        }
+    }
+    return n_there;
+}
+
+/* ★ Whoever makes a register has heard of all servers itself, whatever another manager knew that
+ * made the one before: what it does not know of would never hold anything. */
+static bool
+is_everybody_there(const struct yk_control *control, const struct task *task)
+{
+    char missing[YK_ERROR_SIZE];
+    return list_missing(control, missing, sizeof(missing)) > 0 &&
+           (missing[0] == '\0' || task->is_now);
+}
+
 /* cluster */
 
 static void
@@ -161,7 +193,7 @@ start_in_cluster(struct yk_control *control, struct yk_cluster_register *cluster
 static void
 judge_cluster(struct yk_control *control, struct yk_cluster_register *cluster, struct task *task)
 {
-    if (task->is_create && cluster->n_nodes == 0) {
+    if (task->is_create && cluster->n_nodes == 0 && is_everybody_there(control, task)) {
         make_cluster(control, cluster);
     }
     if (cluster->n_nodes > 0 && task->is_create) {
@@ -304,7 +336,7 @@ judge_wish(struct yk_bucket_register *bucket, const struct yk_ask *ask,
 static void
 judge_bucket(struct yk_control *control, struct reg *reg, struct task *task)
 {
-    if (task->is_create && reg->decoded.slots == NULL) {
+    if (task->is_create && reg->decoded.slots == NULL && is_everybody_there(control, task)) {
         make_bucket(control, reg);
     }
     if (reg->decoded.slots == NULL) {
@@ -331,28 +363,6 @@ creation_judge(struct yk_control *control, struct reg *reg, struct task *task)
 
 /* What a tool asks */
 
-/* The servers that are not there, with commas between them; returns how many are. */
-static uint32_t
-list_missing(const struct yk_control *control, char *text, size_t size)
-{
-    const struct yk_config *config = control->setup.config;
-    uint32_t n_there = 0;
-    size_t used = 0;
-    text[0] = '\0';
-    for (uint32_t i = 0; i < config->n_nodes; i++) {
-        if ((config->nodes[i].roles & YK_ROLE_SERVER) == 0) {
-            continue;
-        }
-        if (is_complete(control, i)) {
-            n_there++;
-        } else if (used + YK_NAME_SIZE_MAX + 3 < size) {
-            used += (size_t)snprintf(text + used, size - used, "%s%s", used > 0 ? ", " : "",
-                                     config->nodes[i].name);
-        }
-    }
-    return n_there;
-}
-
 /* Does what can be done now; the tool asks again until all is there. */
 static uint32_t
 create(struct yk_control *control, bool is_now, char *text)
@@ -365,14 +375,15 @@ create(struct yk_control *control, bool is_now, char *text)
         snprintf(text, YK_ERROR_SIZE, "looking for the registers");
         return UNDER_WAY;
     }
-    if (cluster->revision == 0 && (n_there == 0 || (missing[0] != '\0' && !is_now))) {
-        snprintf(text, YK_ERROR_SIZE, "waiting for %s", missing);
-        return UNDER_WAY;
-    }
     for (uint32_t i = 0; i < control->n_known && (i == 0 || cluster->revision > 0); i++) {
         struct reg *reg = &control->regs[i];
-        if (!reg->is_known || reg->revision == 0) {
-            managing_create(control, reg);
+        bool is_made = reg->is_known && reg->revision > 0;
+        if (reg->is_known && !is_made && (n_there == 0 || (missing[0] != '\0' && !is_now))) {
+            snprintf(text, YK_ERROR_SIZE, "waiting for %s", missing);
+            return UNDER_WAY;
+        }
+        if (!is_made) {
+            managing_create(control, reg, is_now);
             snprintf(text, YK_ERROR_SIZE, "%s register %s",
                      reg->is_known ? "making" : "looking for", reg->name);
             state = UNDER_WAY;

@@ -63,6 +63,7 @@ struct task {
     struct task *next;
     uint32_t peer; /* who asks; YK_PEER_NONE: the manager itself, for a tool's CREATE */
     bool is_create;
+    bool is_now; /* CREATE: without those that are not there */
     int64_t until_us;
     struct yk_ask ask;        /* its wishes are own */
     uint8_t *refusals;        /* own: enum yk_refusal, one for each wish */
@@ -165,8 +166,9 @@ void managing_answered(struct yk_control *control, uint64_t token,
                        const struct yk_register_answer *answer);
 void managing_changed(struct yk_control *control, const char *name);
 void managing_told(struct yk_control *control, const struct yk_changed *changed);
-/* The manager's own question: read it anew, and make it if there is none. */
-void managing_create(struct yk_control *control, struct reg *reg);
+/* The manager's own question: read it anew, and make it if there is none, and everybody is there,
+ * or is_now. */
+void managing_create(struct yk_control *control, struct reg *reg, bool is_now);
 
 /* control_creation.c */
 /* A start was told: who is there, once a cluster is to be made. */

@@ -459,7 +459,7 @@ managing_asked(struct yk_control *control, uint32_t peer, struct yk_ask *ask)
 }
 
 void
-managing_create(struct yk_control *control, struct reg *reg)
+managing_create(struct yk_control *control, struct reg *reg, bool is_now)
 {
     for (const struct task *task = reg->batch; task != NULL; task = task->next) {
         if (task->is_create) {
@@ -470,6 +470,7 @@ managing_create(struct yk_control *control, struct reg *reg)
     if (task != NULL) {
         task->peer = YK_PEER_NONE;
         task->is_create = true;
+        task->is_now = is_now;
         add_task(control, reg, task);
     }
 }

@@ -353,6 +353,17 @@ give_refusals(struct yk_control *control, const struct known *known, const struc
     }
 }
 
+/* The first register that nobody has made yet. */
+static const struct known *
+first_missing(const struct yk_control *control)
+{
+    uint32_t i = 0;
+    while (i < control->n_known && control->known[i].revision > 0) {
+        i++;
+    }
+    return i < control->n_known ? &control->known[i] : NULL;
+}
+
 static void
 poll_answered(struct yk_control *control, struct known *known, const struct yk_answer *answer)
 {
@@ -367,7 +378,7 @@ poll_answered(struct yk_control *control, struct known *known, const struct yk_a
     } else {
         known->n_failed = 0;
         if (answer->revision == 0) {
-            if (known == control->known) { /* every manager is to hear of this start */
+            if (known == first_missing(control)) { /* every manager is to hear of this start */
                 control->manager = (control->manager + 1) % control->n_managers;
             }
             complain(control, known, YK_LOG_NOTICE,

@@ -205,6 +205,7 @@ yk_replica_on_append(struct yk_replica *replica, uint32_t from, const struct yk_
     }
     replica->heard_us = now_us;
     replica->slot_time_ms = MAX(replica->slot_time_ms, append->slot_time_ms);
+    replica->is_time_told = true;
     replica->floor = MAX(replica->floor, append->floor);
     if (is_void(replica, append)) {
         answer(replica, from, YK_ACK_VOID, 0, append->sent_us);

@@ -522,8 +522,12 @@ replica_changed(void *arg, struct yk_replica *replica, bool steps_down)
         slot->flush_prepared = 0; /* it may be cut */
     }
     if (replica->role == YK_REPLICA_PRIMARY) { /* slot time never goes back */
-        uint64_t least_ms =
-            replica->slot_time_ms + (uint64_t)lane->replica_setup.lease_us / 1000 + 1;
+        /* ★ Who was primary before was not told by anybody: time that ran ahead with each epoch
+         * would go back at a restart. */
+        uint64_t further_ms =
+            replica->is_time_told ? (uint64_t)lane->replica_setup.lease_us / 1000 + 1 : 0;
+        uint64_t least_ms = replica->slot_time_ms + further_ms;
+        replica->is_time_told = false;
         lane->now_ms = least_ms > lane->now_ms ? least_ms : lane->now_ms;
     }
 }

@@ -318,7 +318,8 @@ lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old)
 
 /* Answers of the engine */
 
-/* A read that found something to write is done again as a write. */
+/* A read that found something to write is done again as a write; and so is one that found a record
+ * which has ended, and on which a write under way may have been judged while it had not. */
 static void
 promote(struct yk_lane *lane, struct yk_op *op)
 {
@@ -341,6 +342,10 @@ fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct y
         return true;
     }
     if (!lane_sees(lane, op->slot, &record)) {
+        const struct yk_overlay_entry *entry = yk_overlay_find(&lane->overlay, op);
+        if (record.expiry_ms != 0 && entry != NULL && entry->n_prepared > 0) {
+            return false;
+        }
         *reply = (struct yk_reply){.struct_size = sizeof(*reply), .result = YK_ENOTFOUND};
         return true;
     }

@@ -158,6 +158,12 @@ reclaim(struct yk_lane *lane, struct yk_op *op)
 {
     struct slot *slot = lane_slot(lane, op->slot);
     struct yk_overlay_entry *entry = op->entry;
+    /* ★ What its primary had committed since the record was read is not what has ended. */
+    bool is_other = entry->is_known && !(op->is_known && op->known == entry->newest);
+    if (lane->is_clustered && is_other) {
+        lane_fail_write(lane, op, YK_ENOTFOUND, NULL);
+        return;
+    }
     slot->floor = op->version > slot->floor ? op->version : slot->floor;
     if (lane->is_inline && !lane->is_clustered) {
         struct yk_change change = {.key = lane_entry_key(lane, entry), .kind = YK_CHANGE_DELETE};

@@ -38,6 +38,13 @@ is_target(const struct yk_replica *replica, uint32_t node)
     return is_one;
 }
 
+/* ★ From the moment that its ADD is sent it is none that may be wiped. */
+static bool
+may_copy(const struct yk_replica *replica, const struct yk_follower *follower)
+{
+    return !follower->is_member && follower->node != replica->pending_add;
+}
+
 static struct yk_follower *
 add_follower(struct yk_replica *replica, uint32_t node, uint32_t incarnation, int64_t now_us)
 {
@@ -83,6 +90,9 @@ take_members(struct yk_replica *replica, int64_t now_us)
         } else if (follower->incarnation != member->incarnation) {
             probe(replica, follower, member->incarnation);
         }
+        /* ★ A member is never wiped again; one that restarts does not know the copy any more by
+         * which it came. */
+        follower->copy = 0;
         follower->is_member = true;
         follower->has_answered = false;
         follower->has_to_send = true;
@@ -244,7 +254,7 @@ yk_replica_take_append(struct yk_replica *replica, int64_t now_us, uint32_t entr
             continue;
         }
         if (!yk_tail_has(&replica->tail, follower->sent)) { /* the tail does not reach back */
-            if (!follower->is_member) {
+            if (may_copy(replica, follower)) {
                 start_copy(replica, follower);
             }
             follower->sent = yk_tail_last(&replica->tail);
@@ -283,7 +293,7 @@ mismatched(struct yk_replica *replica, struct yk_follower *follower, uint64_t hi
         return;
     }
     if (above == 0 && hint < tail->base) {
-        if (!follower->is_member) {
+        if (may_copy(replica, follower)) {
             start_copy(replica, follower);
         }
         return;
@@ -315,7 +325,7 @@ take_answer(struct yk_replica *replica, struct yk_follower *follower, const stru
         mismatched(replica, follower, ack->version);
         break;
     case YK_ACK_VOID:
-        if (follower->stage != YK_FOLLOWER_COPIED && !follower->is_member) {
+        if (follower->stage != YK_FOLLOWER_COPIED && may_copy(replica, follower)) {
             start_copy(replica, follower);
         }
         break;

@@ -136,6 +136,7 @@ struct yk_replica {
     uint32_t n_cuts;    /* of the log, since the start */
     uint64_t floor;
     uint64_t slot_time_ms; /* greatest that a primary told */
+    bool is_time_told;     /* by another, since it was primary: that one may have gone further */
     bool is_void;          /* a copy was begun and has not ended */
     uint64_t copy;         /* the one that came last from this primary; 0: none */
 

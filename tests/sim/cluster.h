@@ -1,6 +1,7 @@
-/* A simulated cluster: whole nodes with the shipped core, engine and journal, around a register
- * that one place holds; network, clocks and disks come from a seed. Ops of clients go to the
- * workers' lanes without frontend and router, which simulation.h has.
+/* A simulated cluster: whole nodes with the shipped core, engines and journal. Their registers are
+ * judged and kept in one place, or by the shipped control with a coordinator; clients ask the
+ * workers' lanes, or the frontend of any node. Network, clocks, disks and what of all this there is
+ * come from a seed.
  *
  * Threads: one. Ownership: a run owns all that it made. */
 #ifndef SIM_CLUSTER_H
@@ -12,12 +13,29 @@
 
 struct cluster_result {
     char failure[4096]; /* "": all went right */
+    char options[256];  /* what the seed chose */
     uint64_t n_operations, n_events, n_crashes, n_epochs;
     bool is_undecided;
 };
 
-/* traces: what happens is told there; NULL: nowhere. */
-void cluster_run(struct yk_plugins *plugins, uint64_t seed, FILE *traces,
+enum cluster_generation {
+    CLUSTER_FIRST,   /* one place judges, clients know who leads */
+    CLUSTER_CONTROL, /* controls, gateways, flushes, records that end; what members hold */
+    /* Disks that are full or stand still; writes of which any sector is lost; another engine. */
+    CLUSTER_DISKS,
+    CLUSTER_NEWEST = CLUSTER_DISKS
+};
+
+struct cluster_arguments {
+    uint64_t seed;
+    /* How much of what a run may have: each generation of the simulator had more, and a seed that
+     * was kept from an earlier one means the same there. */
+    enum cluster_generation generation;
+    const char *engine; /* by name; NULL: the seed chooses */
+    FILE *traces;       /* what happens is told there; NULL: nowhere */
+};
+
+void cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *arguments,
                  struct cluster_result *ret_result);
 
 #endif

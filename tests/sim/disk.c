@@ -10,6 +10,8 @@ struct disk_file {
     GByteArray *bytes;
 };
 
+enum { SECTOR = 64 }; /* bytes that are written whole or not: small, as the entries are */
+
 static const uint8_t disk_id[YK_JOURNAL_ID_SIZE] = "simulated disk";
 
 static void
@@ -93,7 +95,8 @@ make_ready(struct disk *disk)
 }
 
 static void
-place_and_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t cut)
+place_and_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t cut,
+                uint64_t sectors)
 {
     struct yk_log_place place;
     enum yk_err result = yk_log_place(&disk->log, bundle->size, &place);
@@ -107,7 +110,12 @@ place_and_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, ui
                              .size = bundle->size};
     yk_batch_seal(bundle->bytes, &batch, file->head.salt);
     uint64_t size = bundle->size < cut ? bundle->size : cut;
-    memcpy(file->bytes->data + (place.position - place.segment.start), bundle->bytes, size);
+    uint8_t *to = file->bytes->data + (place.position - place.segment.start);
+    for (uint64_t at = 0; at < size; at += SECTOR) {
+        if ((sectors >> (at / SECTOR % 64) & 1) != 0) {
+            memcpy(to + at, bundle->bytes + at, MIN(size - at, SECTOR));
+        }
+    }
     bundle->position = place.position;
     int64_t used = (int64_t)yk_round_up(bundle->size, disk->log.config.align) + place.room;
     g_assert_cmpint((int64_t)bundle->reserved, >=, used);
@@ -117,7 +125,7 @@ place_and_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, ui
 void
 disk_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms)
 {
-    place_and_write(disk, bundle, now_ms, UINT64_MAX);
+    place_and_write(disk, bundle, now_ms, UINT64_MAX, UINT64_MAX);
     g_array_append_val(disk->untold, bundle->position);
 }
 
@@ -136,7 +144,21 @@ disk_told(struct disk *disk, const struct yk_bundle *bundle)
 void
 disk_tear(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t cut)
 {
-    place_and_write(disk, bundle, now_ms, cut);
+    place_and_write(disk, bundle, now_ms, cut, UINT64_MAX);
+}
+
+void
+disk_lose_power(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t sectors)
+{
+    place_and_write(disk, bundle, now_ms, UINT64_MAX, sectors);
+}
+
+void
+disk_fill(struct disk *disk, bool is_full)
+{
+    int64_t taken = is_full ? MAX(disk->room.bytes + disk->taken, 0) : 0;
+    yk_journal_give(&disk->room, disk->taken - taken);
+    disk->taken = taken;
 }
 
 static void
@@ -308,6 +330,7 @@ disk_recover(struct disk *disk, struct yk_node *node, GString *why)
     g_array_set_size(disk->untold, 0);
     g_ptr_array_sort(disk->files, compare_files);
     disk->room = (struct yk_journal_room){.bundle_size = disk->bundle_size};
+    disk->taken = 0;
     memset(disk->needed_from, 0, sizeof(disk->needed_from));
     for (uint32_t i = 0; i < n_lanes; i++) {
         if (yk_lane_recover(yk_node_lane(node, 0, i)) != YK_OK ||

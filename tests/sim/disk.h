@@ -23,6 +23,7 @@ struct disk {
     GHashTable *snapshots;     /* lane -> GByteArray, whole ones */
     GHashTable *being_written; /* likewise */
     uint64_t n_snapshots, n_trimmed;
+    int64_t taken;  /* room that somebody else fills */
     GArray *untold; /* positions of bundles of which the workers do not know yet */
 };
 
@@ -37,6 +38,11 @@ void disk_write(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms);
 void disk_told(struct disk *disk, const struct yk_bundle *bundle);
 /* cut: bytes of it that still come to be written, before the node dies. */
 void disk_tear(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t cut);
+/* Likewise with the power: sectors that are written by then, a bit for each, taken in turn. */
+void
+disk_lose_power(struct disk *disk, struct yk_bundle *bundle, uint64_t now_ms, uint64_t sectors);
+/* There is no more room for anything, until it is given back; or there is again. */
+void disk_fill(struct disk *disk, bool is_full);
 void
 disk_keep(struct disk *disk, const struct yk_lane *lane, struct yk_bundle *bundle, uint32_t flags);
 /* Makes files ready, drops those that are not needed, asks for checkpoints. */

@@ -561,6 +561,34 @@ test_now(void)
     sim_done();
 }
 
+/* The cluster is made, and a server goes before the bucket is: another manager waits for it, too.
+ */
+static void
+test_half_made(void)
+{
+    char said[YK_ERROR_SIZE];
+    sim_init(8, 0, 0);
+    run_for(2000);
+    while (sim.registers[0].revision == 0) {
+        g_assert_cmpuint(create(0, false, said), ==, 1);
+        run_for(20);
+    }
+    g_assert_cmpuint(sim.registers[1].revision, ==, 0);
+    stop_node(2);
+    run_for(5000);
+    for (uint32_t i = 0; i < 20; i++) {
+        g_assert_cmpuint(create(i % 2, false, said), ==, 1);
+        run_for(100);
+    }
+    g_assert_cmpstr(said, ==, "waiting for c");
+    g_assert_cmpuint(sim.registers[1].revision, ==, 0);
+    start_node(2);
+    run_for(1000);
+    form(5000);
+    g_assert_cmpuint(slot_of(0, 0)->n_members, ==, NODES);
+    sim_done();
+}
+
 static void
 test_wishes(void)
 {
@@ -742,6 +770,7 @@ main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control/formation", test_formation);
     g_test_add_func("/control/now", test_now);
+    g_test_add_func("/control/half-made", test_half_made);
     g_test_add_func("/control/wishes", test_wishes);
     g_test_add_func("/control/batches", test_batches);
     g_test_add_func("/control/restart", test_restart);
