@@ -138,6 +138,9 @@ next_request(struct client *client)
         client->until_us = sim.now_us + sim_between_ms(5500, 7000);
     }
     choose_request(client, sim_below(KEYS));
+    sim_trace("client %u asks: %s %s number %u, ends %d", (uint32_t)(client - sim.clients),
+              history_kind_name(client->operation->kind), client->key, sim.n_values,
+              (int)client->operation->expiry_s);
     deliver(client);
     sim_put((struct happening){.at_us = client->until_us,
                                .kind = CLIENT,
