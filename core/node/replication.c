@@ -103,7 +103,7 @@ yk_talk_append(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bu
         return false;
     }
     struct yk_pack *pack = &out->appends;
-    yk_pack_array(pack, 11);
+    yk_pack_array(pack, append->record != NULL ? 13 : 11);
     yk_pack_uint(pack, append->slot);
     yk_pack_uint(pack, append->epoch);
     yk_pack_uint(pack, append->incarnation);
@@ -114,6 +114,10 @@ yk_talk_append(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bu
     yk_pack_uint(pack, append->slot_time_ms);
     yk_pack_uint(pack, (uint64_t)append->sent_us);
     write_record(pack, append->record);
+    if (append->record != NULL) {
+        yk_pack_uint(pack, append->reign);
+        yk_pack_uint(pack, append->reign_epoch);
+    }
     yk_pack_array(pack, 4 * append->n_entries);
     for (uint32_t i = 0; i < append->n_entries; i++) {
         const struct yk_tail_entry *entry = yk_tail_at(tail, append->first + i);
@@ -338,6 +342,10 @@ read_append(struct yk_unpack *unpack, uint32_t bucket, const struct yk_listener_
     append.slot_time_ms = yk_unpack_uint(unpack, INT64_MAX);
     append.sent_us = (int64_t)yk_unpack_uint(unpack, INT64_MAX);
     append.record = read_record(unpack, &record) ? &record : NULL;
+    if (append.record != NULL) {
+        append.reign = yk_unpack_uint(unpack, UINT64_MAX);
+        append.reign_epoch = (uint32_t)yk_unpack_uint(unpack, append.epoch);
+    }
     read_entries(unpack, &append, entries);
     yk_unpack_leave(unpack);
     if (unpack->wrong == NULL) {

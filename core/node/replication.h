@@ -3,8 +3,9 @@
  *     [2, "replicate", [bucket, appends, acks]]
  *         bucket   text, its name
  *         append   (slot, epoch, incarnation, prev, commit, floor, copy, slot time, sent, record,
- *                  entries): numbers, but record: nil or a slot's record, entries: array of kind,
- *                  version, key, value, one behind the other
+ *                  reign, reign epoch, entries): numbers, but record: nil or a slot's record, reign
+ *                  and reign epoch: only where there is one, entries: array of kind, version, key,
+ *                  value, one behind the other
  *         ack      (slot, kind, epoch, incarnation, version, copy, sent, record)
  *         record   (epoch, primary, nonce, begins, is lossy, members, eligible, targets): members
  *                  and eligible as arrays of index, incarnation, one behind the other

@@ -193,6 +193,17 @@ take_entries(struct yk_replica *replica, const struct yk_append *append)
     return at;
 }
 
+/* ★ What stands above the primary's reign and is older than that is not in its log, and was never
+ * committed; nothing may ever come that conflicts with it. False: it could not be cut. */
+static bool
+cut_stale(struct yk_replica *replica)
+{
+    uint64_t last = yk_tail_last(&replica->tail);
+    bool is_stale = last > replica->told_reign && last > replica->commit &&
+                    last >> YK_SEQUENCE_BITS < replica->told_reign_epoch;
+    return !is_stale || cut(replica, MAX(replica->told_reign, replica->commit));
+}
+
 void
 yk_replica_on_append(struct yk_replica *replica, uint32_t from, const struct yk_append *append,
                      int64_t now_us)
@@ -204,6 +215,10 @@ yk_replica_on_append(struct yk_replica *replica, uint32_t from, const struct yk_
         return; /* ★ no answer, and so no promise, while its PROMOTE is under way */
     }
     replica->heard_us = now_us;
+    if (append->record != NULL) {
+        replica->told_reign = append->reign;
+        replica->told_reign_epoch = append->reign_epoch;
+    }
     replica->slot_time_ms = MAX(replica->slot_time_ms, append->slot_time_ms);
     replica->is_time_told = true;
     replica->floor = MAX(replica->floor, append->floor);
@@ -214,6 +229,9 @@ yk_replica_on_append(struct yk_replica *replica, uint32_t from, const struct yk_
     if (!has_prev(replica, append->prev)) {
         answer(replica, from, YK_ACK_MISMATCHED, hint_below(replica, append->prev),
                append->sent_us);
+        return;
+    }
+    if (!cut_stale(replica)) {
         return;
     }
     uint64_t same = take_entries(replica, append);

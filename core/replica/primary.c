@@ -109,6 +109,7 @@ replica_reign(struct yk_replica *replica, bool goes_on, int64_t now_us)
     uint32_t n = 0;
     if (!goes_on) {
         replica->reign = yk_tail_last(&replica->tail);
+        replica->reign_epoch = record->epoch;
         replica->is_reconciled = replica->setup->mutant == MUTANT_RECONCILE;
         replica->n_followers = 0;
     }
@@ -260,17 +261,18 @@ yk_replica_take_append(struct yk_replica *replica, int64_t now_us, uint32_t entr
             follower->sent = yk_tail_last(&replica->tail);
         }
         *ret_node = follower->node;
-        *ret_append =
-            (struct yk_append){.slot = replica->slot,
-                               .epoch = replica->record.epoch,
-                               .incarnation = follower->incarnation,
-                               .prev = follower->sent,
-                               .commit = replica->commit,
-                               .floor = replica->floor,
-                               .copy = follower->copy,
-                               .slot_time_ms = replica->slot_time_ms,
-                               .sent_us = now_us,
-                               .record = follower->has_answered ? NULL : &replica->record};
+        *ret_append = (struct yk_append){.slot = replica->slot,
+                                         .epoch = replica->record.epoch,
+                                         .incarnation = follower->incarnation,
+                                         .prev = follower->sent,
+                                         .commit = replica->commit,
+                                         .floor = replica->floor,
+                                         .copy = follower->copy,
+                                         .slot_time_ms = replica->slot_time_ms,
+                                         .sent_us = now_us,
+                                         .record = follower->has_answered ? NULL : &replica->record,
+                                         .reign = replica->reign,
+                                         .reign_epoch = replica->reign_epoch};
         follower->sent_us = now_us;
         follower->has_to_tell = false;
         follower->has_to_send = false;

@@ -93,6 +93,7 @@ yk_replica_configure(struct yk_replica *replica, const struct yk_slot_record *re
     }
     replica->record = *record;
     replica->verified = 0;
+    replica->told_reign_epoch = 0;
     replica->is_promoting = false;
     /* ★ A restarted backup waits G too: it may have promised something before. */
     bool waits = !is_start || replica->setup->mutant != MUTANT_RESTART_WAIT;

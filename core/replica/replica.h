@@ -98,6 +98,9 @@ struct yk_append {
     uint64_t slot_time_ms;
     int64_t sent_us;                     /* by the primary's clock */
     const struct yk_slot_record *record; /* for one that may not know this epoch; or NULL */
+    /* With record: of the primary's log all that is above `reign` is of reign_epoch or later. */
+    uint64_t reign;
+    uint32_t reign_epoch;
     uint32_t n_entries;
     /* One to be sent: of our tail. One that came: bytes that are lent. */
     uint32_t first;
@@ -141,7 +144,8 @@ struct yk_replica {
     uint64_t copy;         /* the one that came last from this primary; 0: none */
 
     /* Primary. */
-    uint64_t reign;     /* version of the last entry at take-over */
+    uint64_t reign; /* version of the last entry at take-over */
+    uint32_t reign_epoch;
     bool is_reconciled; /* that is committed */
     uint32_t n_reigns;  /* how often it began to serve */
     struct yk_follower followers[YK_FOLLOWERS_MAX];
@@ -149,8 +153,10 @@ struct yk_replica {
     uint32_t pending_add; /* node, or YK_NODE_NONE */
 
     /* Backup, learner. */
-    uint64_t verified; /* the log up to here is the primary's of this epoch */
-    int64_t heard_us;  /* from the primary, or the epoch began */
+    uint64_t verified;   /* the log up to here is the primary's of this epoch */
+    uint64_t told_reign; /* the primary's, and the epoch in which it began; 0: not told yet */
+    uint32_t told_reign_epoch;
+    int64_t heard_us; /* from the primary, or the epoch began */
     bool is_promoting;
     bool has_ack;
     uint32_t ack_to;

@@ -44,6 +44,8 @@ static const struct {
     {79, CLUSTER_CONTROL},
     /* The sweep took a record that had come since it had looked. */
     {168, CLUSTER_CONTROL},
+    /* A backup kept what a later primary did not have, and committed it when it became one. */
+    {10014924, CLUSTER_DISKS},
 };
 
 struct arguments {

@@ -31,7 +31,7 @@ static const struct {
     enum slot_schedule schedule;
 } mutants[MUTANTS] = {
     [MUTANT_PENDING_ADD] = {"commit waits for a pending ADD", 1},
-    [MUTANT_PROMISE] = {"no answers while a PROMOTE is under way", 1},
+    [MUTANT_PROMISE] = {"no answers while a PROMOTE is under way", 8200},
     [MUTANT_RESTART_WAIT] = {"a restarted backup waits G", 1, SLOT_RESTARTED_BACKUP},
     [MUTANT_RECONCILE] = {"a new primary reconciles before it serves", 1},
     [MUTANT_LEASE] = {"reads need leases", 1},
