@@ -3,7 +3,6 @@ import base64
 import json
 import os
 import shutil
-import signal
 import ssl
 import subprocess
 import urllib.error
@@ -76,12 +75,12 @@ class Etcd:
             arguments += ["--cert-file", self.certificates.cert, "--key-file", self.certificates.key,
                           "--trusted-ca-file", self.certificates.ca, "--client-cert-auth"]
         with open(os.path.join(self.folder, f"log.{i}"), "ab") as log:
-            self.children[i] = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.children[i] = yakumo.spawn(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill(self, i):
         child, self.children[i] = self.children[i], None
         if child is not None:
-            child.send_signal(signal.SIGKILL)
+            child.kill()
             child.wait()
 
     def ask(self, path, body, i=None):
