@@ -137,7 +137,7 @@ say_hello(int fd, const char *address, GByteArray *frame, char *error)
 static enum yk_err
 request(const char *address, enum yk_message message, bool is_now, GByteArray *frame, char *error)
 {
-    int fd;
+    int fd = -1;
     struct yk_pack pack;
     enum yk_err result = open_socket(address, &fd, error);
     if (result != YK_OK) {

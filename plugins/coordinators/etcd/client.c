@@ -1,6 +1,7 @@
 /* The thread: transfers of libcurl, each for a question, a login, a compaction or the watch. */
 #include "plugins/coordinators/etcd/client.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -46,9 +47,10 @@ struct etcd_client {
     const struct yk_host *host;
     uint32_t n_endpoints;
     CURLM *multi;
-    GThread *thread;
+    pthread_t thread;
+    bool has_thread;
 
-    GMutex lock;
+    pthread_mutex_t lock;
     GQueue asked;                       /* under lock: questions that the thread has not seen */
     struct etcd_news *news, **news_end; /* under lock */
     bool is_over;                       /* under lock */
@@ -86,11 +88,11 @@ etcd_news_free(struct etcd_news *news)
 static void
 tell(struct etcd_client *client, struct etcd_news *news)
 {
-    g_mutex_lock(&client->lock);
+    pthread_mutex_lock(&client->lock);
     bool is_first = client->news == NULL;
     *client->news_end = news;
     client->news_end = &news->next;
-    g_mutex_unlock(&client->lock);
+    pthread_mutex_unlock(&client->lock);
     if (is_first) {
         client->settings->wake(client->settings->arg);
     }
@@ -123,11 +125,11 @@ tell_end(struct question *question, enum yk_register_result result, struct etcd_
 struct etcd_news *
 etcd_client_take(struct etcd_client *client)
 {
-    g_mutex_lock(&client->lock);
+    pthread_mutex_lock(&client->lock);
     struct etcd_news *news = client->news;
     client->news = NULL;
     client->news_end = &client->news;
-    g_mutex_unlock(&client->lock);
+    pthread_mutex_unlock(&client->lock);
     return news;
 }
 
@@ -499,11 +501,11 @@ end(struct question *question, CURLcode code)
 static bool
 take_asked(struct etcd_client *client)
 {
-    g_mutex_lock(&client->lock);
+    pthread_mutex_lock(&client->lock);
     GQueue asked = client->asked;
     g_queue_init(&client->asked);
     bool is_over = client->is_over;
-    g_mutex_unlock(&client->lock);
+    pthread_mutex_unlock(&client->lock);
     for (struct question *question = g_queue_pop_head(&asked); question != NULL;
          question = g_queue_pop_head(&asked)) {
         ask(question);
@@ -567,12 +569,13 @@ etcd_client_open(const struct etcd_settings *settings)
     client->endpoint = (uint32_t)(settings->host->random(settings->host) % client->n_endpoints);
     client->news_end = &client->news;
     client->running = g_ptr_array_new();
-    g_mutex_init(&client->lock);
+    pthread_mutex_init(&client->lock, NULL);
     g_queue_init(&client->asked);
     g_queue_init(&client->waiting);
     client->multi = curl_multi_init();
-    client->thread = client->multi != NULL ? g_thread_try_new("etcd", run, client, NULL) : NULL;
-    if (client->thread == NULL) {
+    client->has_thread =
+        client->multi != NULL && pthread_create(&client->thread, NULL, run, client) == 0;
+    if (!client->has_thread) {
         etcd_client_close(client);
         return NULL;
     }
@@ -594,12 +597,12 @@ etcd_client_close(struct etcd_client *client)
     if (client == NULL) {
         return;
     }
-    if (client->thread != NULL) {
-        g_mutex_lock(&client->lock);
+    if (client->has_thread) {
+        pthread_mutex_lock(&client->lock);
         client->is_over = true;
-        g_mutex_unlock(&client->lock);
+        pthread_mutex_unlock(&client->lock);
         curl_multi_wakeup(client->multi);
-        g_thread_join(client->thread);
+        pthread_join(client->thread, NULL);
     }
     while (client->running->len > 0) {
         struct question *question = g_ptr_array_index(client->running, client->running->len - 1);
@@ -617,7 +620,7 @@ etcd_client_close(struct etcd_client *client)
     if (client->multi != NULL) {
         curl_multi_cleanup(client->multi);
     }
-    g_mutex_clear(&client->lock);
+    pthread_mutex_destroy(&client->lock);
     g_free(client->token);
     g_free(client);
 }
@@ -628,9 +631,9 @@ static void
 hand_over(struct question *question)
 {
     struct etcd_client *client = question->client;
-    g_mutex_lock(&client->lock);
+    pthread_mutex_lock(&client->lock);
     g_queue_push_tail(&client->asked, question);
-    g_mutex_unlock(&client->lock);
+    pthread_mutex_unlock(&client->lock);
     curl_multi_wakeup(client->multi);
 }
 
