@@ -125,11 +125,14 @@ cut(struct yk_replica *replica, uint64_t version)
 {
     const struct yk_replica_sink *sink = &replica->setup->sink;
     YK_ASSERT(version >= replica->commit); /* what is committed is never cut */
+    /* ★ What stands in the journal before the cut, and waited for it, is journaled with the cut:
+     * nothing may ever come behind that would say so. */
+    replica->n_cuts++;
     if (!sink->cut(sink->arg, replica, version)) {
+        replica->n_cuts--;
         return false;
     }
     yk_tail_cut(&replica->tail, version);
-    replica->n_cuts++;
     replica->journaled = MIN(replica->journaled, version);
     return true;
 }

@@ -46,6 +46,9 @@ static const struct {
     {168, CLUSTER_CONTROL},
     /* A backup kept what a later primary did not have, and committed it when it became one. */
     {10014924, CLUSTER_DISKS},
+    /* What was cut behind an entry hid that this one was journaled. */
+    {40000097, CLUSTER_DISKS},
+    {40018222, CLUSTER_DISKS},
 };
 
 struct arguments {
