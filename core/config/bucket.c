@@ -36,7 +36,7 @@ copies_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
 static enum yk_err
 promises_check(const struct yk_assembly *assembly, const struct yk_fields *fields)
 {
-    static const enum yk_bucket_key keys[] = {YK_BUCKET_READS, YK_BUCKET_ACK};
+    static const enum yk_bucket_key keys[] = {YK_BUCKET_ACK};
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
         const struct yk_option *option = &fields->table[keys[i]];
         if (strcmp(yk_field_text(fields, keys[i]), option->fallback) != 0) {
@@ -84,6 +84,7 @@ bucket_fill(const struct yk_assembly *assembly, const struct yk_fields *fields,
 {
     bucket->key_size_max = (uint32_t)yk_field_number(fields, YK_BUCKET_KEY_SIZE_MAX);
     bucket->value_size_max = yk_field_number(fields, YK_BUCKET_VALUE_SIZE_MAX);
+    bucket->reads = (enum yk_reads)yk_field_number(fields, YK_BUCKET_READS);
     bucket->durability = (enum yk_durability)yk_field_number(fields, YK_BUCKET_DURABILITY);
     enum yk_err err = copies_read(assembly, fields, bucket);
     if (err == YK_OK) {

@@ -10,6 +10,7 @@
 #include <yakumo/backend.h>
 
 #include "core/base/options.h"
+#include "core/base/promises.h"
 
 enum yk_role { YK_ROLE_MANAGER = 1u << 0, YK_ROLE_SERVER = 1u << 1, YK_ROLE_GATEWAY = 1u << 2 };
 enum yk_evict { YK_EVICT_NONE = 0, YK_EVICT_S3FIFO = 1 };
@@ -23,6 +24,7 @@ struct yk_bucket_config {
     uint32_t n_filters;
     uint32_t copies, min_copies;
     enum yk_durability durability;
+    enum yk_reads reads;
     enum yk_evict evict;
     uint64_t memory_max;   /* bytes; 0: no bound */
     uint32_t slots;        /* power of two */

@@ -13,7 +13,7 @@ const char *const yk_evict_names[] = {"none", "s3fifo", NULL};
 const char *const yk_io_engine_names[] = {"auto", "epoll", "io_uring", NULL};
 const char *const yk_scheduling_names[] = {"batch", "normal", NULL};
 const char *const yk_log_level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
-static const char *const reads_names[] = {"lease", "confirm", "any", NULL};
+const char *const yk_reads_names[] = {"lease", "confirm", "any", NULL};
 static const char *const ack_names[] = {"all", "primary", NULL};
 
 #define KEY(name_, type_) .struct_size = YK_OPTION_HEAD, .name = (name_), .type = YK_OPTION_##type_
@@ -122,10 +122,13 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
              "(loss of power of all nodes). The node's journal keeps the promise, whatever the "
              "backend: with os a write is in it before it is answered, with disk it is on the "
              "device too. With memory there is no journal."},
-    [YK_BUCKET_READS] = {KEY("reads", ENUM), .fallback = "lease", .choices = reads_names,
+    [YK_BUCKET_READS] = {KEY("reads", ENUM), .fallback = "lease", .choices = yk_reads_names,
                          .help =
-                             "How a read is known to be the newest: by the primary's lease, "
-                             "confirmed by the others, or any copy. This version has lease only."},
+                             "How a read is known to be the newest: lease: by what the copies have "
+                             "promised to the primary for some time, by their clocks. confirm: the "
+                             "primary asks all copies each time, which no clock can spoil and "
+                             "costs a round trip. any: it is not; any copy answers with something "
+                             "that was the newest once, so that reads are spread over them all."},
     [YK_BUCKET_ACK] = {KEY("ack", ENUM), .fallback = "all", .choices = ack_names,
                        .help =
                            "Which copies must have a write before it is answered. This version has "

@@ -422,6 +422,25 @@ view_of(const struct yk_forward *forward, uint32_t bucket)
     return is_whole ? view : NULL;
 }
 
+/* ★ Not the primary's business: at the first try a read of a bucket with reads = any goes to some
+ * member, this node if it is one; the same for a key, so that time does not go back for a client.
+ */
+static uint32_t
+reader_of(const struct yk_view_bucket *view, const struct yk_op *op)
+{
+    const struct yk_slot_record *slot = &view->bucket.slots[op->slot];
+    bool was_refused = op->pending != NULL && op->pending->n_waits > 0;
+    if (view->bucket.description.reads != YK_READS_ANY || !yk_op_is_read(op) || was_refused) {
+        return slot->primary;
+    }
+    for (uint32_t i = 0; i < slot->n_members; i++) {
+        if (slot->members[i].node == view->self) {
+            return view->self;
+        }
+    }
+    return slot->members[(op->hash >> 24) % slot->n_members].node;
+}
+
 static struct target
 look(const struct yk_forward *forward, const struct yk_op *op)
 {
@@ -431,10 +450,11 @@ look(const struct yk_forward *forward, const struct yk_op *op)
     if (slot == NULL || slot->epoch == 0 || slot->primary >= view->bucket.n_nodes) {
         return target;
     }
-    target.is_here = slot->primary == view->self;
-    target.peer = view->peers[slot->primary];
+    uint32_t node = reader_of(view, op);
+    target.is_here = node == view->self;
+    target.peer = view->peers[node];
     target.is_known = target.is_here || target.peer != YK_PEER_NONE;
-    target.worker = yk_view_worker(&view->bucket.nodes[slot->primary], op->slot);
+    target.worker = yk_view_worker(&view->bucket.nodes[node], op->slot);
     target.epoch = slot->epoch;
     return target;
 }
@@ -770,6 +790,14 @@ yk_forward_answer(struct yk_forward *forward, struct yk_op *op, const struct yk_
     free(remote);
 }
 
+/* Is this node the one to ask, by its own view? Whether it may answer is for its lane to say. */
+static bool
+may_be_asked(const struct yk_view_bucket *view, const struct yk_op_message *message)
+{
+    return view->bucket.slots[message->slot].primary == view->self ||
+           (view->bucket.description.reads == YK_READS_ANY && message->request.op == YK_OP_GET);
+}
+
 /* Whether, and by which lane, it is executed here. */
 static enum yk_err
 judge(const struct yk_forward *forward, uint32_t bucket, const struct yk_op_message *message,
@@ -790,8 +818,7 @@ judge(const struct yk_forward *forward, uint32_t bucket, const struct yk_op_mess
             digest_of(view, view->self, yk_ring_lane(&own->ring, message->slot), own->ring.n_lanes);
         return digest == message->request.delta ? YK_OK : YK_ESTALE;
     }
-    if (yk_ring_slot(&own->ring, hash) != message->slot ||
-        view->bucket.slots[message->slot].primary != view->self ||
+    if (yk_ring_slot(&own->ring, hash) != message->slot || !may_be_asked(view, message) ||
         view->bucket.slots[message->slot].epoch < message->epoch) {
         return YK_ESTALE;
     }

@@ -36,8 +36,8 @@ boot_us(const struct yk_lane *lane)
     return (int64_t)lane->config.world->boot_us(lane->config.world->arg);
 }
 
-static void
-touch(struct yk_lane *lane, struct yk_replica *replica)
+void
+lane_touch(struct yk_lane *lane, struct yk_replica *replica)
 {
     if (!replica->is_dirty) {
         replica->is_dirty = true;
@@ -88,7 +88,7 @@ journaled_copy(struct yk_lane *lane, struct yk_replica *replica, const struct wa
         lane_slot(lane, replica->slot)->wiped_from = position;
     } else if (wait->n_cuts == replica->n_cuts && replica->is_void) {
         lane_copy_ends(lane, replica);
-        touch(lane, replica);
+        lane_touch(lane, replica);
     }
 }
 
@@ -113,7 +113,7 @@ lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
             lane_note_needed(lane, position);
         }
         yk_replica_journaled(replica, wait.version, wait.n_cuts);
-        touch(lane, replica);
+        lane_touch(lane, replica);
     }
 }
 
@@ -386,13 +386,21 @@ lane_serves(const struct yk_lane *lane, uint32_t slot)
     return yk_replica_serves(replica_of(lane, slot));
 }
 
+/* Reads that need not be the newest. */
+static bool
+is_for_any(const struct yk_lane *lane, const struct yk_op *op)
+{
+    return lane->reads_by == YK_READS_ANY && yk_op_is_read(op) &&
+           yk_replica_is_whole(replica_of(lane, op->slot));
+}
+
 /* ★ What was read before this node had reconciled, or in an earlier reign, may be old. */
 bool
 lane_begins(const struct yk_lane *lane, struct yk_op *op)
 {
     const struct yk_replica *replica = replica_of(lane, op->slot);
     op->reign = replica->n_reigns;
-    return yk_replica_serves(replica);
+    return yk_replica_serves(replica) || is_for_any(lane, op);
 }
 
 bool
@@ -405,7 +413,15 @@ lane_goes_on(const struct yk_lane *lane, const struct yk_op *op)
 bool
 lane_may_answer(const struct yk_lane *lane, uint32_t slot)
 {
-    return yk_replica_may_read(replica_of(lane, slot), boot_us(lane));
+    const struct yk_replica *replica = replica_of(lane, slot);
+    return lane->reads_by == YK_READS_CONFIRM ? yk_replica_serves(replica)
+                                              : yk_replica_may_read(replica, boot_us(lane));
+}
+
+bool
+lane_may_tell(const struct yk_lane *lane, const struct yk_op *op)
+{
+    return is_for_any(lane, op) || (lane_goes_on(lane, op) && lane_may_answer(lane, op->slot));
 }
 
 void
@@ -439,7 +455,7 @@ lane_propose(struct yk_lane *lane, struct yk_op *op)
     entry->is_known = true;
     op->mark = entry->mark = op->version;
     lane_push_prepared(lane, op, entry, NULL);
-    touch(lane, replica);
+    lane_touch(lane, replica);
 }
 
 void
@@ -478,7 +494,7 @@ lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
         op->mark++;
         journal_entry(lane, replica,
                       &(struct yk_entry){.kind = entry.kind, .version = entry.version});
-        touch(lane, replica);
+        lane_touch(lane, replica);
     }
     end_flush_part(lane, op, true);
 }
@@ -517,6 +533,7 @@ replica_changed(void *arg, struct yk_replica *replica, bool steps_down)
     slot->epoch = replica->record.epoch;
     slot->sequence = yk_tail_last(&replica->tail) & SEQUENCE_MAX;
     if (steps_down) {
+        lane_turn_away(lane, replica);
         end_verdicts(lane, replica, true);
         forget_waiters(lane, replica);
         slot->flush_prepared = 0; /* it may be cut */
@@ -558,6 +575,7 @@ yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view)
     if (view->self == YK_NODE_NONE || view->bucket.slots == NULL) {
         return;
     }
+    lane->reads_by = view->bucket.description.reads;
     lane->replica_setup.copies = view->bucket.description.copies;
     lane->replica_setup.min_copies = view->bucket.description.min_copies;
     for (uint32_t i = 0; i < lane->n_slots; i++) {
@@ -566,7 +584,7 @@ yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view)
             const struct yk_slot_record *record = &view->bucket.slots[replica->slot];
             lane->slots[i].is_own = record->primary == view->self;
             yk_replica_configure(replica, record, view->is_fresh, boot_us(lane));
-            touch(lane, replica);
+            lane_touch(lane, replica);
         }
     }
 }
@@ -582,7 +600,7 @@ yk_lane_on_append(struct yk_lane *lane, uint32_t from, const struct yk_append *a
 {
     struct yk_replica *replica = replica_of(lane, append->slot);
     yk_replica_on_append(replica, from, append, boot_us(lane));
-    touch(lane, replica);
+    lane_touch(lane, replica);
 }
 
 void
@@ -591,7 +609,8 @@ yk_lane_on_ack(struct yk_lane *lane, uint32_t from, const struct yk_ack *ack)
     struct yk_replica *replica = replica_of(lane, ack->slot);
     yk_replica_on_ack(replica, from, ack, boot_us(lane));
     end_verdicts(lane, replica, false);
-    touch(lane, replica);
+    lane_let_in(lane, replica);
+    lane_touch(lane, replica);
 }
 
 void
@@ -609,7 +628,9 @@ yk_lane_tick(struct yk_lane *lane)
         struct yk_replica *replica = &lane->replicas[i];
         yk_replica_tick(replica, now_us);
         end_verdicts(lane, replica, false);
-        touch(lane, replica);
+        lane_let_in(lane, replica);
+        lane_turn_away_late(lane, replica, now_us);
+        lane_touch(lane, replica);
     }
     lane_copy_step(lane);
 }

@@ -23,6 +23,7 @@ enum replica_mutant {
     MUTANT_PENDING_ADD_LEASE, /* a lease need not hold from a pending ADD */
     MUTANT_MIN_COPIES,        /* commits go on below min_copies */
     MUTANT_BEGINS,            /* what is older than a REINIT is kept */
+    MUTANT_CONFIRM,           /* a confirmed read does not wait for the answers */
     MUTANTS,
 };
 

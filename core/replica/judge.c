@@ -368,8 +368,7 @@ end_get(struct yk_lane *lane, struct yk_op *op, enum yk_err result, struct yk_sl
         struct yk_buffer *buffer)
 {
     struct yk_reply reply;
-    if (lane->is_clustered &&
-        !(lane_goes_on(lane, op) && lane_may_answer(lane, op->slot))) { /* a clock read after it */
+    if (lane->is_clustered && !lane_may_tell(lane, op)) { /* a clock read after it */
         lane_answer(lane, op, YK_ESTALE, lane_not_primary_text);
         return;
     }

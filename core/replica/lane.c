@@ -351,7 +351,7 @@ yk_lane_job_done(struct yk_lane *lane, struct yk_job *job, uint64_t now_ms)
 }
 
 void
-yk_lane_submit(struct yk_lane *lane, struct yk_op *op)
+lane_enqueue(struct yk_lane *lane, struct yk_op *op)
 {
     switch (op->request.op) {
     case YK_OP_SCAN:
@@ -367,6 +367,16 @@ yk_lane_submit(struct yk_lane *lane, struct yk_op *op)
     default:
         yk_op_queue_push(&lane->queue, op);
         break;
+    }
+}
+
+void
+yk_lane_submit(struct yk_lane *lane, struct yk_op *op)
+{
+    bool must_confirm =
+        lane->is_clustered && lane->reads_by == YK_READS_CONFIRM && yk_op_has_key(op);
+    if (!must_confirm || !lane_holds_op(lane, op)) {
+        lane_enqueue(lane, op);
     }
 }
 
@@ -505,8 +515,9 @@ yk_lane_is_idle(const struct yk_lane *lane)
     for (uint32_t i = 0; i < YK_LANE_READERS; i++) {
         is_out = is_out || lane->reads[i].first != NULL;
     }
-    return !is_out && lane->queue.first == NULL && lane->scans.first == NULL &&
-           lane->decided.first == NULL && lane->prepared.first == NULL && lane->n_unapplied == 0 &&
+    return !is_out && lane->queue.first == NULL && lane->n_unconfirmed == 0 &&
+           lane->scans.first == NULL && lane->decided.first == NULL &&
+           lane->prepared.first == NULL && lane->n_unapplied == 0 &&
            lane->checkpoint.state != CHECKPOINT_KEEPING &&
            (lane->is_journaled || lane->overlay.n_entries == 0);
 }

@@ -5,6 +5,7 @@
 #ifndef YK_REPLICA_MACHINE_H
 #define YK_REPLICA_MACHINE_H
 
+#include "core/base/promises.h"
 #include "core/replica/job.h"
 #include "core/replica/overlay.h"
 #include "core/replica/recall.h"
@@ -28,8 +29,10 @@ struct slot {
     uint32_t copy_from, copy_number;
     uint64_t copy_start, copy_flush_version;
     uint64_t wiped_from; /* position in the log of its WIPE, until it has come; else UINT64_MAX */
-    struct yk_op_queue verdicts; /* clustered: refusals that wait for what they were judged on */
-    bool is_own;                 /* clustered: this node is its primary, by the last view */
+    struct yk_op_queue verdicts;    /* clustered: refusals that wait for what they were judged on */
+    bool is_own;                    /* clustered: this node is its primary, by the last view */
+    struct yk_op_queue unconfirmed; /* of reads = confirm: wait for the members to be asked */
+    int64_t unconfirmed_until_us;   /* if none is let in before; 0: not set */
 };
 
 /* The last version that was given, or may have been given before the start. */
@@ -162,6 +165,8 @@ struct yk_lane {
     struct yk_replica *replicas; /* own, as slots */
     struct yk_replica *dirty;    /* may have something to send; by next_dirty */
     struct waits waits;
+    enum yk_reads reads_by;
+    uint32_t n_unconfirmed; /* ops at the door */
 
     struct copying *copying; /* own */
     uint64_t n_copies;       /* begun since the start */
@@ -226,6 +231,7 @@ lane_key(const struct yk_lane *lane, const struct yk_op *op)
 }
 
 /* lane.c */
+void lane_enqueue(struct yk_lane *lane, struct yk_op *op);
 void lane_add_get(struct yk_lane *lane, struct yk_job *job, struct yk_op *op);
 /* Tells the op what the lane remembers of reads before it; false: that is the engine's business. */
 bool lane_recalls(struct yk_lane *lane, struct yk_op *op);
@@ -340,6 +346,10 @@ void lane_clustered_done(struct yk_lane *lane);
 /* Is the node the slot's primary; and may it answer for what it has just read? */
 bool lane_serves(const struct yk_lane *lane, uint32_t slot);
 bool lane_may_answer(const struct yk_lane *lane, uint32_t slot);
+/* The same of a GET, which has read. */
+bool lane_may_tell(const struct yk_lane *lane, const struct yk_op *op);
+/* The replica may have something to send. */
+void lane_touch(struct yk_lane *lane, struct yk_replica *replica);
 /* An op on a key is taken up: what is read for it from now on counts. False: it is not for this
  * node. */
 bool lane_begins(const struct yk_lane *lane, struct yk_op *op);
@@ -364,6 +374,14 @@ lane_journal_copy(struct yk_lane *lane, struct yk_replica *replica, const struct
 bool lane_put_copied(struct yk_lane *lane, const struct yk_replica *replica,
                      const struct yk_entry *record);
 void lane_drop_key(struct yk_lane *lane, struct yk_slice key);
+
+/* confirm.c */
+/* True: it was taken, and comes by lane_enqueue, or ends in ESTALE. */
+bool lane_holds_op(struct yk_lane *lane, struct yk_op *op);
+void lane_let_in(struct yk_lane *lane, const struct yk_replica *replica);
+void lane_turn_away(struct yk_lane *lane, const struct yk_replica *replica); /* all of the slot */
+/* Those that have waited as long as a lease would have held. */
+void lane_turn_away_late(struct yk_lane *lane, const struct yk_replica *replica, int64_t now_us);
 
 /* copy.c */
 enum yk_err lane_copying_init(struct yk_lane *lane) YK_MUST_CHECK;

@@ -55,6 +55,7 @@ add_follower(struct yk_replica *replica, uint32_t node, uint32_t incarnation, in
                                      .has_to_send = true,
                                      .sent = yk_tail_last(&replica->tail),
                                      .lease_us = INT64_MIN,
+                                     .heard_us = INT64_MIN,
                                      .acked_us = now_us};
     return follower;
 }
@@ -69,7 +70,7 @@ probe(struct yk_replica *replica, struct yk_follower *follower, uint32_t incarna
     follower->matched = 0;
     follower->copy = 0;
     follower->sent = yk_tail_last(&replica->tail);
-    follower->lease_us = INT64_MIN;
+    follower->lease_us = follower->heard_us = INT64_MIN;
     follower->has_to_send = true;
 }
 
@@ -203,6 +204,36 @@ yk_replica_may_read(const struct yk_replica *replica, int64_t now_us)
     return true;
 }
 
+/* ★ A pending ADD may already be true: who counts for a commit counts here. */
+static bool
+is_asked(const struct yk_replica *replica, const struct yk_follower *follower)
+{
+    return follower->is_member || follower->node == replica->pending_add;
+}
+
+int64_t
+yk_replica_ask(struct yk_replica *replica)
+{
+    for (uint32_t i = 0; i < replica->n_followers; i++) {
+        struct yk_follower *follower = &replica->followers[i];
+        follower->has_to_send = follower->has_to_send || is_asked(replica, follower);
+    }
+    return replica->stamp_us;
+}
+
+bool
+yk_replica_is_confirmed(const struct yk_replica *replica, int64_t question)
+{
+    bool is_confirmed = yk_replica_serves(replica);
+    for (uint32_t i = 0; i < replica->n_followers; i++) {
+        const struct yk_follower *follower = &replica->followers[i];
+        is_confirmed =
+            is_confirmed && (!is_asked(replica, follower) || follower->heard_us > question ||
+                             replica->setup->mutant == MUTANT_CONFIRM);
+    }
+    return is_confirmed;
+}
+
 enum yk_err
 yk_replica_propose(struct yk_replica *replica, const struct yk_tail_entry *entry)
 {
@@ -260,6 +291,7 @@ yk_replica_take_append(struct yk_replica *replica, int64_t now_us, uint32_t entr
             }
             follower->sent = yk_tail_last(&replica->tail);
         }
+        replica->stamp_us = MAX(now_us, replica->stamp_us + 1);
         *ret_node = follower->node;
         *ret_append = (struct yk_append){.slot = replica->slot,
                                          .epoch = replica->record.epoch,
@@ -269,7 +301,7 @@ yk_replica_take_append(struct yk_replica *replica, int64_t now_us, uint32_t entr
                                          .floor = replica->floor,
                                          .copy = follower->copy,
                                          .slot_time_ms = replica->slot_time_ms,
-                                         .sent_us = now_us,
+                                         .sent_us = replica->stamp_us,
                                          .record = follower->has_answered ? NULL : &replica->record,
                                          .reign = replica->reign,
                                          .reign_epoch = replica->reign_epoch};
@@ -368,6 +400,7 @@ yk_replica_on_ack(struct yk_replica *replica, uint32_t from, const struct yk_ack
     follower->has_answered = true;
     follower->acked_us = now_us;
     if (ack->sent_us != 0) {
+        follower->heard_us = MAX(follower->heard_us, ack->sent_us);
         follower->lease_us = MAX(follower->lease_us, ack->sent_us + replica->setup->lease_us);
     }
     /* What was said of a log that was wiped since counts no more. */

@@ -115,6 +115,12 @@ yk_replica_configure(struct yk_replica *replica, const struct yk_slot_record *re
     }
 }
 
+bool
+yk_replica_is_whole(const struct yk_replica *replica)
+{
+    return replica->role != YK_REPLICA_IDLE && !replica->is_void;
+}
+
 void
 yk_replica_refused(struct yk_replica *replica, enum yk_wish_kind kind, uint32_t epoch,
                    int64_t now_us)

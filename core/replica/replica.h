@@ -84,6 +84,7 @@ struct yk_follower {
     uint64_t sent;     /* entries up to here were sent */
     uint64_t copy;     /* the last one that was begun for it; 0: none. Answers are tied to it */
     int64_t lease_us;  /* it seeks no promotion before */
+    int64_t heard_us;  /* sent_us of the latest append that it answered, in this reign */
     int64_t acked_us;  /* when it last answered */
     int64_t sent_us;
 };
@@ -96,7 +97,7 @@ struct yk_append {
     uint64_t commit, floor;
     uint64_t copy; /* the copy behind which this goes on; 0: none */
     uint64_t slot_time_ms;
-    int64_t sent_us;                     /* by the primary's clock */
+    int64_t sent_us; /* by the primary's clock, and greater than that of every one before it */
     const struct yk_slot_record *record; /* for one that may not know this epoch; or NULL */
     /* With record: of the primary's log all that is above `reign` is of reign_epoch or later. */
     uint64_t reign;
@@ -148,6 +149,7 @@ struct yk_replica {
     uint32_t reign_epoch;
     bool is_reconciled; /* that is committed */
     uint32_t n_reigns;  /* how often it began to serve */
+    int64_t stamp_us;   /* the greatest sent_us so far */
     struct yk_follower followers[YK_FOLLOWERS_MAX];
     uint32_t n_followers;
     uint32_t pending_add; /* node, or YK_NODE_NONE */
@@ -188,6 +190,12 @@ bool yk_replica_serves(const struct yk_replica *replica);
 bool yk_replica_takes_writes(const struct yk_replica *replica);
 /* now_us was taken after the value was read. */
 bool yk_replica_may_read(const struct yk_replica *replica, int64_t now_us);
+/* Without clocks (ReadIndex of Raft, thesis 6.4): asks all members whether they still follow; what
+ * is read once that question is_confirmed, in the same reign, is the newest. serves. */
+int64_t yk_replica_ask(struct yk_replica *replica);
+bool yk_replica_is_confirmed(const struct yk_replica *replica, int64_t question);
+/* Holds what was committed, up to some moment of the past, as a member. */
+bool yk_replica_is_whole(const struct yk_replica *replica);
 /* A write of the primary, which takes_writes; its journal is the caller's. Takes over the entry. */
 enum yk_err
 yk_replica_propose(struct yk_replica *replica, const struct yk_tail_entry *entry) YK_MUST_CHECK;

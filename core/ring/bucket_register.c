@@ -172,7 +172,7 @@ read_description(struct yk_unpack *unpack, struct yk_bucket_description *descrip
     description->copies = (uint32_t)yk_unpack_uint(unpack, YK_COPIES_MAX);
     description->min_copies = (uint32_t)yk_unpack_uint(unpack, description->copies);
     description->durability = (enum yk_durability)yk_unpack_uint(unpack, YK_DURABILITY_DISK);
-    description->reads = (uint32_t)yk_unpack_uint(unpack, 2);
+    description->reads = (enum yk_reads)yk_unpack_uint(unpack, YK_READS_ANY);
     yk_register_name(unpack, description->engine);
     description->n_filters = yk_register_count(unpack, YK_FILTERS_MAX);
     for (uint32_t i = 0; i < description->n_filters; i++) {

@@ -38,6 +38,7 @@
 #include <yakumo/backend.h>
 
 #include "core/base/limits.h"
+#include "core/base/promises.h"
 #include "core/wire/pack.h"
 
 enum { YK_REGISTER_FORMAT = 1, YK_UUID_SIZE = 37, YK_NODE_ADDRESS_SIZE = 128 };
@@ -69,7 +70,7 @@ struct yk_bucket_description {
     uint32_t slots; /* a power of two; as many as the register has */
     uint32_t copies, min_copies;
     enum yk_durability durability;
-    uint32_t reads; /* 0: by the primary's lease */
+    enum yk_reads reads;
     char engine[YK_NAME_SIZE_MAX + 1];
     uint32_t n_filters;
     char filters[YK_FILTERS_MAX][YK_NAME_SIZE_MAX + 1];

@@ -19,12 +19,12 @@ COORDINATOR = os.environ.get("YK_COORDINATOR", "quorum")
 
 
 class Servers:
-    """managers: "abc", the servers themselves, or "def", nodes of their own. settings: lines of [cluster]. hosts:
-    {name: address}, where the nodes are not on loopback; before: {name: what leads into its namespace}. coordinator: a
+    """managers: "abc", the servers themselves, or "def", nodes of their own. settings: lines of [cluster]; bucket: of
+    its bucket. hosts: {name: address}, where the nodes are not on loopback; before: {name: what leads into its namespace}. coordinator: a
     name, YK_COORDINATOR's by default; section: its options. Without a section etcd gets three members. form: whether
     the cluster is made at once."""
 
-    def __init__(self, durability="os", managers=NAMES, settings="", backend="memory", hosts=None, before=None,
+    def __init__(self, durability="os", managers=NAMES, settings="", bucket="", backend="memory", hosts=None, before=None,
                  coordinator=None, section="", form=True):
         coordinator = coordinator or (COORDINATOR if hosts is None else "quorum")
         need_plugin(coordinator)
@@ -40,7 +40,7 @@ class Servers:
         self.path = os.path.join(self.folder, "cluster.conf")
         self.text = f"[cluster]\ncoordinator = {coordinator}\n{settings}\n{section}[bucket default]\n" \
                     f"backend = {backend}\n" \
-                    f"durability = {durability}\nslots = {SLOTS}\ncopies = 3\n" \
+                    f"durability = {durability}\nslots = {SLOTS}\ncopies = 3\n{bucket}" \
                     "[frontend memcached]\nlisten = 127.0.0.1:1\n"
         self.ports = {}
         self.nodes = {}

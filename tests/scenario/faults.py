@@ -75,6 +75,42 @@ def a_server_is_paused():
         under_traffic(servers, lambda i: pause(servers, NAMES[i % 3]), rounds(3, 60))
 
 
+def confirmed_reads(fault):
+    """The members are asked anew for each turn's reads; no lease says that they are the newest."""
+    with Servers(bucket="reads = confirm\n") as servers:
+        under_traffic(servers, lambda i: fault(servers, NAMES[i % 3]), rounds(2, 60))
+
+
+def confirmed_reads_and_a_kill():
+    confirmed_reads(kill_and_start)
+
+
+def confirmed_reads_and_a_pause():
+    confirmed_reads(pause)
+
+
+def values_at(servers, name, keys):
+    with servers.client(name, 20 * SLOW) as client:
+        return [client.get(key) for key in keys]
+
+
+def the_last_copy_is_read():
+    """reads = any: a copy answers though it hears nobody, and has all that was answered for before."""
+    with Servers(managers="def", bucket="reads = any\n") as servers:
+        keys = [b"any%d" % i for i in range(200)]
+        with servers.client("a", 20 * SLOW) as client:
+            yakumo.equal(store_everywhere(client, keys), [], "keys that were not stored")
+        yakumo.eventually(lambda: set(values_at(servers, "c", keys)) == {b"x"}, what="the values at every copy")
+        servers.kill("a", "b", *"def")
+        yakumo.equal(set(values_at(servers, "c", keys)), {b"x"}, "values at the last copy")
+        with servers.client("c", 20 * SLOW) as client:
+            client.send(b"set any0 0 0 1\r\ny\r\n")
+            answer = client.line()
+            assert answer.startswith(b"SERVER_ERROR"), answer
+        servers.start("a", "b", *"def")
+        servers.wait_whole()
+
+
 def flushed_while_a_server_is_killed():
     with Servers() as servers:
         under_traffic(servers, lambda i: kill_and_start(servers, NAMES[i % 3]), rounds(2, 40), flush=True)
@@ -132,4 +168,4 @@ def the_gap_of_a_restart():
 
 run(a_server_is_killed, a_server_is_killed_and_started_at_once, two_servers_are_killed, a_manager_is_killed,
     a_server_and_a_manager_are_killed, all_are_killed_at_os, all_are_killed_at_disk, a_server_is_paused,
-    flushed_while_a_server_is_killed, the_gap_of_a_fail_over, the_gap_with_a_short_lease, the_gap_of_a_restart)
+    confirmed_reads_and_a_kill, confirmed_reads_and_a_pause, the_last_copy_is_read, flushed_while_a_server_is_killed, the_gap_of_a_fail_over, the_gap_with_a_short_lease, the_gap_of_a_restart)

@@ -239,6 +239,8 @@ remove_files(void)
     g_free(sim.folder);
 }
 
+static const char *const reads_names[] = {"lease", "confirm", "any"};
+
 static bool
 make_config(void)
 {
@@ -248,8 +250,8 @@ make_config(void)
     g_string_append_printf(
         text,
         "[bucket default]\nbackend = %s\ndurability = %s\nslots = %u\n"
-        "value_size_max = 64K\n%s%s%s",
-        sim.swarm.engine, sim.is_memory ? "memory" : "os", SLOTS,
+        "value_size_max = 64K\nreads = %s\n%s%s%s",
+        sim.swarm.engine, sim.is_memory ? "memory" : "os", SLOTS, reads_names[sim.swarm.reads],
         has_control ? "copies = 3\nmin_copies = 2\n" : "",
         has_delay ? "filters = delay\n[filter delay]\nget = 300us\napply = 900us\n"
                     "jitter = 500us\n"
@@ -270,7 +272,8 @@ make_nodes(void)
     uint64_t record = yk_entry_size(250, 65536 + YK_RECORD_OVERHEAD_MAX);
     for (uint32_t i = 0; i < sim.n_nodes; i++) {
         struct node *node = &sim.nodes[i];
-        node->rate = 990 + (int32_t)sim_below(21);
+        node->rate = sim.swarm.reads == YK_READS_CONFIRM ? 700 + (int32_t)sim_below(700)
+                                                         : 990 + (int32_t)sim_below(21);
         node->offset_us = sim_between_ms(1, 100000);
         node->wall_us = sim_between_ms(0, 2000);
         node->wall_us = sim.swarm.has_expiry ? 0 : node->wall_us;
@@ -367,6 +370,12 @@ choose_swarm(uint64_t seed, enum cluster_generation generation)
                                                                   : 5;
     swarm->has_disk_trouble =
         generation >= CLUSTER_DISKS && yk_random_below(&swarm->random, 100) < 40;
+    if (generation >= CLUSTER_READS) {
+        uint64_t of_reads = yk_random_below(&swarm->random, 100);
+        swarm->reads = of_reads < 30   ? YK_READS_CONFIRM
+                       : of_reads < 40 ? YK_READS_ANY
+                                       : YK_READS_LEASE;
+    }
 }
 
 static void
@@ -379,10 +388,10 @@ tell_swarm(void)
         snprintf(
             sim.result->options, sizeof(sim.result->options),
             "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d disks=%d "
-            "engine=%s",
+            "engine=%s reads=%s",
             sim.n_nodes, swarm->n_gateways, swarm->has_flushes, swarm->has_expiry,
             names[swarm->coordinator], swarm->n_managers, sim.is_memory, swarm->has_disk_trouble,
-            swarm->engine);
+            swarm->engine, reads_names[swarm->reads]);
         sim_trace("%s", sim.result->options);
     }
 }

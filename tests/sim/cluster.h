@@ -23,7 +23,9 @@ enum cluster_generation {
     CLUSTER_CONTROL, /* controls, gateways, flushes, records that end; what members hold */
     /* Disks that are full or stand still; writes of which any sector is lost; another engine. */
     CLUSTER_DISKS,
-    CLUSTER_NEWEST = CLUSTER_DISKS
+    /* Reads that are confirmed, by clocks that run as they like; reads by any member. */
+    CLUSTER_READS,
+    CLUSTER_NEWEST = CLUSTER_READS
 };
 
 struct cluster_arguments {

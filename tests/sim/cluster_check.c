@@ -193,6 +193,14 @@ leave_out_lost(void)
     }
 }
 
+static gint
+by_start(gconstpointer a, gconstpointer b)
+{
+    const struct operation *one = *(const struct operation *const *)a;
+    const struct operation *other = *(const struct operation *const *)b;
+    return one->invoked_us < other->invoked_us ? -1 : one->invoked_us > other->invoked_us;
+}
+
 void
 check_run(void)
 {
@@ -212,6 +220,7 @@ check_run(void)
         check_digests();
     }
     leave_out_lost();
+    g_ptr_array_sort(sim.history->operations, by_start); /* some were put to the very beginning */
     enum history_verdict verdict = history_check(sim.history, why);
     sim.result->is_undecided = verdict == HISTORY_UNDECIDED;
     if (verdict == HISTORY_WRONG) {

@@ -161,6 +161,7 @@ struct swarm {
     enum coordinator coordinator;
     uint32_t n_managers;
     bool has_disk_trouble;
+    enum yk_reads reads;
     const char *engine;
 };
 

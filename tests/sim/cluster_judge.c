@@ -197,6 +197,7 @@ judge_make_register(void)
                                                 .min_copies = 2,
                                                 .durability = sim.is_memory ? YK_DURABILITY_MEMORY
                                                                             : YK_DURABILITY_OS,
+                                                .reads = sim.swarm.reads,
                                                 .key_size_max = 250,
                                                 .value_size_max = 65536};
     char error[YK_ERROR_SIZE];

@@ -86,6 +86,13 @@ struct pending {
     uint64_t op, version;
 };
 
+/* A request that waits until the members have said that they still follow. */
+struct held {
+    struct message request;
+    int64_t question;
+    uint32_t reign;
+};
+
 struct node {
     struct yk_replica_setup setup;
     struct yk_replica replica;
@@ -98,6 +105,8 @@ struct node {
     bool is_syncing;
     struct state states[SLOT_KEYS];
     struct pending pending[PENDING_MAX];
+    struct held held[PENDING_MAX];
+    uint32_t n_held;
     int64_t asked_us;
     uint64_t copy; /* learner: of the copy that is being made durable */
     uint32_t copy_from;
@@ -787,22 +796,74 @@ on_write(uint32_t index, const struct message *request)
     }
 }
 
+static bool
+is_confirmed_mode(void)
+{
+    return sim.options->schedule == SLOT_CONFIRMED;
+}
+
+static bool
+may_answer(const struct node *node)
+{
+    return is_confirmed_mode() ? yk_replica_serves(&node->replica)
+                               : yk_replica_may_read(&node->replica, clock_us(node));
+}
+
+static void
+execute(uint32_t index, const struct message *request)
+{
+    struct node *node = &sim.nodes[index];
+    uint32_t client = request->from - SLOT_PLACES;
+    if (request->what != READ) {
+        on_write(index, request);
+    } else {
+        struct state state = node->states[request->key];
+        bool is_legal = may_answer(node);
+        reply(index, client, request->op, is_legal ? DONE : NOT_DONE, is_legal ? state.value : 99,
+              state.version);
+    }
+}
+
+static void
+refuse_request(uint32_t index, const struct message *request)
+{
+    const struct yk_replica *replica = &sim.nodes[index].replica;
+    reply(index, request->from - SLOT_PLACES, request->op, NOT_DONE,
+          replica->is_known ? replica->record.primary : 99, 0);
+}
+
 static void
 on_request(uint32_t index, const struct message *request)
 {
     struct node *node = &sim.nodes[index];
     struct yk_replica *replica = &node->replica;
-    uint32_t client = request->from - SLOT_PLACES;
-    if (!yk_replica_serves(replica)) {
-        reply(index, client, request->op, NOT_DONE,
-              replica->is_known ? replica->record.primary : 99, 0);
-    } else if (request->what != READ) {
-        on_write(index, request);
+    if (!yk_replica_serves(replica) || (is_confirmed_mode() && node->n_held == PENDING_MAX)) {
+        refuse_request(index, request);
+    } else if (is_confirmed_mode()) {
+        node->held[node->n_held++] =
+            (struct held){*request, yk_replica_ask(replica), replica->n_reigns};
     } else {
-        struct state state = node->states[request->key];
-        bool is_legal = yk_replica_may_read(replica, clock_us(node));
-        reply(index, client, request->op, is_legal ? DONE : NOT_DONE, is_legal ? state.value : 99,
-              state.version);
+        execute(index, request);
+    }
+}
+
+static void
+let_in(uint32_t index)
+{
+    struct node *node = &sim.nodes[index];
+    const struct yk_replica *replica = &node->replica;
+    while (node->n_held > 0) {
+        struct held first = node->held[0];
+        bool goes_on = yk_replica_serves(replica) && replica->n_reigns == first.reign;
+        if (goes_on && !yk_replica_is_confirmed(replica, first.question)) {
+            return;
+        }
+        memmove(node->held, node->held + 1, --node->n_held * sizeof(first));
+        if (goes_on) {
+            execute(index, &first.request);
+        } else {
+            refuse_request(index, &first.request);
+        }
     }
 }
 
@@ -814,7 +875,7 @@ answer_refusals(uint32_t index)
     for (uint32_t i = 0; i < PENDING_MAX; i++) {
         struct pending *pending = &node->pending[i];
         if (pending->is_used && pending->is_refusal && pending->version <= node->replica.commit &&
-            yk_replica_may_read(&node->replica, clock_us(node))) {
+            may_answer(node)) {
             reply(index, pending->client, pending->op, REFUSED, pending->value, pending->version);
             pending->is_used = false;
         }
@@ -847,6 +908,7 @@ on_message(uint32_t index, const struct message *message)
     default:
         break;
     }
+    let_in(index);
     answer_refusals(index);
     send_out(index);
 }
@@ -873,6 +935,7 @@ synced(uint32_t index, uint32_t n_items)
         node->copy = 0;
     }
     start_sync(index);
+    let_in(index);
     answer_refusals(index);
     send_out(index);
 }
@@ -883,6 +946,7 @@ tick(uint32_t index)
     struct node *node = &sim.nodes[index];
     ask(index);
     yk_replica_tick(&node->replica, clock_us(node));
+    let_in(index);
     answer_refusals(index);
     send_out(index);
     push_event((struct event){
@@ -900,6 +964,7 @@ crash(uint32_t index, bool forgets)
     }
     sim.result->crashes++;
     node->is_up = false;
+    node->n_held = 0;
     node->n_items = node->n_synced;
     forgets = forgets || sim.is_memory;
     if (forgets) {
@@ -1262,7 +1327,7 @@ make_nodes(uint32_t mutant)
     bool has_long_tail = chance(50);
     for (uint32_t i = 0; i < SLOT_NODES; i++) {
         struct node *node = &sim.nodes[i];
-        node->rate = 990 + (int32_t)below(21);
+        node->rate = is_confirmed_mode() ? 300 + (int32_t)below(1500) : 990 + (int32_t)below(21);
         node->offset_us = between_ms(0, 100000);
         node->setup =
             (struct yk_replica_setup){.self = i,

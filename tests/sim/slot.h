@@ -15,6 +15,7 @@ enum { SLOT_NODES = 5, SLOT_MANAGER = SLOT_NODES, SLOT_PLACES, SLOT_CLIENTS = 6,
 enum slot_schedule {
     SLOT_ANYTHING,
     SLOT_RESTARTED_BACKUP, /* back before its promise has run out, while the primary hears nobody */
+    SLOT_CONFIRMED,        /* reads are confirmed, and clocks run as they like */
     SLOT_SCHEDULES
 };
 
