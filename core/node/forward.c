@@ -594,7 +594,7 @@ yk_forward_ended(struct yk_forward *forward, struct yk_op *op, const struct yk_r
 
 /* Flushes */
 
-/* What the node leads of those slots that the lane holds, in which epochs; 0: nothing. */
+/* Of which of those slots that the lane holds the node is the primary; 0: of none. */
 static uint64_t
 digest_of(const struct yk_view_bucket *view, uint32_t node, uint32_t lane, uint32_t n_lanes)
 {
@@ -602,11 +602,18 @@ digest_of(const struct yk_view_bucket *view, uint32_t node, uint32_t lane, uint3
     for (uint32_t i = lane; i < view->bucket.description.slots; i += n_lanes) {
         const struct yk_slot_record *slot = &view->bucket.slots[i];
         if (slot->epoch > 0 && slot->primary == node) {
-            digest = (digest ^ ((uint64_t)i << 32 | slot->epoch)) * 0x9e3779b97f4a7c15ull;
-            digest = (digest ^ digest >> 29) | 1;
+            digest = yk_slots_digest_add(digest, i);
         }
     }
     return digest;
+}
+
+void
+yk_forward_flush_here(const struct yk_forward *forward, struct yk_op *op)
+{
+    const struct yk_view_bucket *view = view_of(forward, op->bucket_index);
+    uint32_t n_lanes = forward->config.buckets[op->bucket_index]->ring.n_lanes;
+    op->request.delta = view != NULL ? digest_of(view, view->self, op->lane, n_lanes) : 0;
 }
 
 static void
@@ -814,9 +821,7 @@ judge(const struct yk_forward *forward, uint32_t bucket, const struct yk_op_mess
         return YK_ESTALE;
     }
     if (message->request.op == YK_OP_FLUSH) {
-        uint64_t digest =
-            digest_of(view, view->self, yk_ring_lane(&own->ring, message->slot), own->ring.n_lanes);
-        return digest == message->request.delta ? YK_OK : YK_ESTALE;
+        return YK_OK; /* the lane knows of which slots it is primary */
     }
     if (yk_ring_slot(&own->ring, hash) != message->slot || !may_be_asked(view, message) ||
         view->bucket.slots[message->slot].epoch < message->epoch) {

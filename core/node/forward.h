@@ -15,8 +15,9 @@
  * as when the client that has it goes away. Each try has an id of its own, which no process uses
  * again, so that an answer that comes late is nobody's.
  *
- * FLUSH goes to each lane of other nodes that are primaries, with a digest of the slots and epochs
- * that the gateway takes to be there; by another one nothing is done.
+ * FLUSH goes to each lane of nodes that are primaries, this one too, with a digest of the slots of
+ * which the gateway takes it to be; a lane that sees that otherwise does nothing. So together, by
+ * one view, they are all slots.
  *
  * Nothing ends within submit and flush, so that the router may call them anywhere.
  *
@@ -63,8 +64,9 @@ void yk_forward_view(struct yk_forward *forward, const struct yk_view *view);
 /* An op on a key of a clustered bucket, pinned and is_kept. False: this node is the primary as far
  * as is known, execute it here. True: it was taken, and ends later. */
 bool yk_forward_submit(struct yk_forward *forward, struct yk_op *op);
-/* A FLUSH, for all lanes of other nodes. */
+/* A FLUSH, for all lanes of other nodes; and one for a lane of this node, before it goes there. */
 void yk_forward_flush(struct yk_forward *forward, struct yk_op *op);
+void yk_forward_flush_here(const struct yk_forward *forward, struct yk_op *op);
 /* An op on a key of a clustered bucket, of this worker's clients, has ended on this node. True: it
  * was taken to be tried again. */
 bool yk_forward_ended(struct yk_forward *forward, struct yk_op *op, const struct yk_reply *reply);

@@ -129,6 +129,10 @@ router_execute(void *arg, struct yk_op *op)
     struct yk_worker *worker = arg;
     if (op->lane == YK_OP_OTHER_NODES) {
         yk_forward_flush(worker->forward, op);
+    } else if (op->request.op == YK_OP_FLUSH &&
+               worker->config.buckets[op->bucket_index]->is_clustered) {
+        yk_forward_flush_here(worker->forward, op);
+        execute_here(worker, op);
     } else if (!is_of_cluster(worker, op) || !yk_forward_submit(worker->forward, op)) {
         execute_here(worker, op);
     }

@@ -92,6 +92,17 @@ journaled_copy(struct yk_lane *lane, struct yk_replica *replica, const struct wa
     }
 }
 
+/* ★ A CUT has the version of the entry that it leaves: that one stands where it stood. */
+static void
+note_position(struct yk_replica *replica, uint64_t version, uint64_t position)
+{
+    uint32_t above = yk_tail_above(&replica->tail, version);
+    struct yk_tail_entry *entry = above > 0 ? yk_tail_at(&replica->tail, above - 1) : NULL;
+    if (entry != NULL && entry->version == version && entry->position == 0) {
+        entry->position = position;
+    }
+}
+
 void
 lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
 {
@@ -106,10 +117,7 @@ lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
             continue;
         }
         if (lane->has_log) {
-            uint32_t above = yk_tail_above(&replica->tail, wait.version);
-            if (above > 0) {
-                yk_tail_at(&replica->tail, above - 1)->position = position;
-            }
+            note_position(replica, wait.version, position);
             lane_note_needed(lane, position);
         }
         yk_replica_journaled(replica, wait.version, wait.n_cuts);
@@ -464,13 +472,30 @@ lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entr
     lane_push_prepared(lane, op, entry, &lane_slot(lane, op->slot)->verdicts);
 }
 
-/* An entry for each slot of which this node is the primary. Of one that has just stepped down,
- * which the asker did not know, nobody can tell. */
+static uint64_t
+digest_of_own(const struct yk_lane *lane)
+{
+    uint64_t digest = 0;
+    for (uint32_t i = 0; i < lane->n_slots; i++) {
+        const struct yk_replica *replica = &lane->replicas[i];
+        if (replica->role == YK_REPLICA_PRIMARY) {
+            digest = yk_slots_digest_add(digest, replica->slot);
+        }
+    }
+    return digest;
+}
+
+/* An entry for each slot of which this node is the primary, which are those that the asker means.
+ */
 void
 lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
 {
     if (at_ms > lane->now_ms) {
         lane_answer(lane, op, YK_EUNSUPPORTED, "a delayed flush is not supported in a cluster");
+        return;
+    }
+    if (op->request.delta != digest_of_own(lane)) {
+        lane_answer(lane, op, YK_ESTALE, lane_not_primary_text);
         return;
     }
     op->mark = 1;
@@ -479,7 +504,6 @@ lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
         struct yk_replica *replica = &lane->replicas[i];
         struct slot *slot = &lane->slots[i];
         if (replica->role != YK_REPLICA_PRIMARY) {
-            op->is_verdict = op->is_verdict || slot->is_own;
             continue;
         }
         struct yk_tail_entry entry = {
@@ -582,7 +606,6 @@ yk_lane_view(struct yk_lane *lane, const struct yk_view_bucket *view)
         struct yk_replica *replica = &lane->replicas[i];
         if (replica->slot < view->bucket.description.slots) {
             const struct yk_slot_record *record = &view->bucket.slots[replica->slot];
-            lane->slots[i].is_own = record->primary == view->self;
             yk_replica_configure(replica, record, view->is_fresh, boot_us(lane));
             lane_touch(lane, replica);
         }

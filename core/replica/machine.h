@@ -30,7 +30,6 @@ struct slot {
     uint64_t copy_start, copy_flush_version;
     uint64_t wiped_from; /* position in the log of its WIPE, until it has come; else UINT64_MAX */
     struct yk_op_queue verdicts;    /* clustered: refusals that wait for what they were judged on */
-    bool is_own;                    /* clustered: this node is its primary, by the last view */
     struct yk_op_queue unconfirmed; /* of reads = confirm: wait for the members to be asked */
     int64_t unconfirmed_until_us;   /* if none is let in before; 0: not set */
 };

@@ -40,4 +40,13 @@ yk_view_worker(const struct yk_register_node *node, uint32_t slot)
     return node->n_workers > 0 ? slot % node->n_lanes % node->n_workers : 0;
 }
 
+/* A digest of slots, which are added in their order: 0 is that of none. Who asks a lane for
+ * something in all slots of which it takes the lane's node to be the primary says so with it. */
+static inline uint64_t
+yk_slots_digest_add(uint64_t digest, uint32_t slot)
+{
+    digest = (digest ^ (slot + 1ull)) * 0x9e3779b97f4a7c15ull;
+    return (digest ^ digest >> 29) | 1;
+}
+
 #endif

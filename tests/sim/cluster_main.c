@@ -49,6 +49,10 @@ static const struct {
     /* What was cut behind an entry hid that this one was journaled. */
     {40000097, CLUSTER_DISKS},
     {40018222, CLUSTER_DISKS},
+    /* A checkpoint took the entry before a CUT to stand where the CUT does, and dropped it. */
+    {60011741, CLUSTER_READS},
+    /* A flush missed a slot of which the node had become primary, and only some threads knew. */
+    {60002162, CLUSTER_READS},
 };
 
 struct arguments {

@@ -732,8 +732,22 @@ test_flush(void)
     settle();
     assert_ended(op, YK_EUNKNOWN, "");
 
-    show(1, 1, 2); /* it does not lead these epochs: nothing is done */
+    /* It says of which slots it takes the lane to be primary; one that knows better does nothing.
+     */
     yk_forward_flush(sides[0].forward, op);
+    settle();
+    g_autofree struct yk_op *own = make_op(YK_OP_FLUSH, "", "");
+    own->lane = sides[1].here.first->lane;
+    yk_forward_flush_here(sides[1].forward, own);
+    g_assert_cmphex(sides[1].here.first->request.delta, ==, own->request.delta);
+    g_assert_cmphex(own->request.delta, !=, 0);
+    own->lane = (uint16_t)(1 - own->lane);
+    yk_forward_flush_here(sides[1].forward, own);
+    g_assert_cmphex(sides[1].here.first->request.delta, !=, own->request.delta);
+    yk_forward_flush_here(sides[0].forward, own);
+    g_assert_cmphex(own->request.delta, ==, 0);
+    end_first(1, YK_ESTALE, NULL, NULL);
+    end_first(1, YK_OK, NULL, NULL);
     settle();
     assert_ended(op, YK_ESTALE, "");
 
