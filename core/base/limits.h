@@ -80,4 +80,6 @@
 #define YK_COPY_TARGETS_MAX     256           /* slots and learners that a lane copies at once */
 #define YK_SCAN_BYTES_MAX       (256 * YK_KIB) /* of one step of a scan */
 
+#define YK_KEY_PREFIX_MAX 128 /* bytes, of a frontend */
+
 #endif

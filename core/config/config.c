@@ -74,6 +74,7 @@ yk_config_free(struct yk_config *config)
         struct yk_frontend_config *frontend = &config->frontends[i];
         g_free(frontend->name);
         yk_settings_free(frontend->settings);
+        g_free(frontend->key_prefix);
         g_strfreev(frontend->listen);
         stack_free(frontend->request_filters, frontend->n_request_filters);
     }

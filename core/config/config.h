@@ -39,6 +39,7 @@ struct yk_frontend_config {
     char **listen; /* addresses as written; see yk_address_parse */
     uint32_t n_listen;
     uint32_t bucket_index;                /* into buckets */
+    char *key_prefix;                     /* "": none */
     struct yk_settings **request_filters; /* outermost first */
     uint32_t n_request_filters;
     bool allow_remote; /* may listen beyond loopback without authentication */

@@ -163,6 +163,26 @@ bucket_find(const struct yk_assembly *assembly, const struct yk_fields *fields, 
 }
 
 static enum yk_err
+prefix_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
+            struct yk_frontend_config *frontend)
+{
+    const struct yk_bucket_config *bucket = &assembly->config->buckets[frontend->bucket_index];
+    frontend->key_prefix = g_strdup(yk_field_text(fields, YK_FRONTEND_KEY_PREFIX));
+    for (const char *at = frontend->key_prefix; *at != '\0'; at++) {
+        if ((unsigned char)*at <= ' ' || *at == 127) {
+            return yk_field_fail(fields, YK_FRONTEND_KEY_PREFIX, YK_EINVALID, assembly->error,
+                                 "has a blank or a control character, which no key has");
+        }
+    }
+    if (strlen(frontend->key_prefix) >= bucket->key_size_max) {
+        return yk_field_fail(fields, YK_FRONTEND_KEY_PREFIX, YK_EINVALID, assembly->error,
+                             "leaves no room for a key: [bucket %s] has key_size_max = %u",
+                             bucket->name, bucket->key_size_max);
+    }
+    return YK_OK;
+}
+
+static enum yk_err
 frontend_fill(const struct yk_assembly *assembly, const struct yk_draft_section *section,
               struct yk_fields *fields, struct yk_frontend_config *frontend)
 {
@@ -181,6 +201,9 @@ frontend_fill(const struct yk_assembly *assembly, const struct yk_draft_section 
     }
     if (err == YK_OK) {
         err = bucket_find(assembly, fields, &frontend->bucket_index);
+    }
+    if (err == YK_OK) {
+        err = prefix_read(assembly, fields, frontend);
     }
     if (err == YK_OK) {
         err =

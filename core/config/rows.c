@@ -156,6 +156,7 @@ frontend_add(struct writer *writer, const struct yk_config *config,
     g_autofree char *listen = g_strjoinv(", ", frontend->listen);
     text_add(writer, YK_FRONTEND_LISTEN, listen);
     text_add(writer, YK_FRONTEND_BUCKET, config->buckets[frontend->bucket_index].name);
+    text_add(writer, YK_FRONTEND_KEY_PREFIX, frontend->key_prefix);
     row_add(writer, core_option(writer, YK_FRONTEND_REQUEST_FILTERS),
             stack_print(frontend->request_filters, frontend->n_request_filters));
     number_add(writer, YK_FRONTEND_ALLOW_REMOTE, frontend->allow_remote);

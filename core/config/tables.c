@@ -162,6 +162,11 @@ static const struct yk_option frontend_table[YK_N_FRONTEND_KEYS] = {
                             .help =
                                 "The bucket that clients see at first. Without it: the one named "
                                 "default, or the only one."},
+    [YK_FRONTEND_KEY_PREFIX] =
+        {KEY("key_prefix", STRING), .max = YK_KEY_PREFIX_MAX,
+         .help = "Stands before each key of these clients in the bucket, which they do not see: "
+                 "several frontends share a bucket without meeting each other's keys. A flush is "
+                 "refused then, since it would empty the bucket for all."},
     [YK_FRONTEND_REQUEST_FILTERS] =
         {KEY("request_filters", LIST), .max = YK_FILTERS_MAX,
          .help = "Filters that see each request and reply, outermost first; their options stand in "

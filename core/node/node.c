@@ -152,9 +152,10 @@ make_frontends(struct yk_node *node, const struct yk_node_setup *config, struct 
     for (uint32_t i = 0; i < config->config->n_frontends; i++) {
         const struct yk_frontend_config *from = &config->config->frontends[i];
         struct yk_frontend *frontend;
-        enum yk_err result = yk_frontend_open(config->world, from->settings, from->request_filters,
-                                              from->n_request_filters,
-                                              node->buckets[from->bucket_index], &frontend, error);
+        enum yk_err result =
+            yk_frontend_open(config->world, from->settings, from->request_filters,
+                             from->n_request_filters, node->buckets[from->bucket_index],
+                             yk_slice_of_text(from->key_prefix), &frontend, error);
         if (result != YK_OK) {
             return result;
         }

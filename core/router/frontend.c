@@ -68,7 +68,8 @@ open_all(struct yk_frontend *frontend, const struct yk_world *world,
 enum yk_err
 yk_frontend_open(const struct yk_world *world, const struct yk_settings *settings,
                  struct yk_settings *const *filters, uint32_t n_filters,
-                 const struct yk_bucket *bucket, struct yk_frontend **ret_frontend, char *error)
+                 const struct yk_bucket *bucket, struct yk_slice prefix,
+                 struct yk_frontend **ret_frontend, char *error)
 {
     YK_ASSERT(n_filters <= YK_FILTERS_MAX);
     struct yk_frontend *frontend =
@@ -79,6 +80,7 @@ yk_frontend_open(const struct yk_world *world, const struct yk_settings *setting
     }
     copy_ops(&frontend->ops, sizeof(frontend->ops), settings->plugin);
     frontend->bucket = bucket;
+    frontend->prefix = prefix;
     yk_plugin_host_init(&frontend->host, world, settings->name);
     enum yk_err result = open_all(frontend, world, filters, n_filters, settings, error);
     if (result != YK_OK) {

@@ -1,6 +1,7 @@
 /* One instance of a frontend with its request filters, for one worker.
  *
- * Threads: the worker's, after open. Ownership: owns the plugin instances; settings are lent. */
+ * Threads: the worker's, after open. Ownership: owns the plugin instances; settings and prefix
+ * are lent. */
 #ifndef YK_ROUTER_FRONTEND_H
 #define YK_ROUTER_FRONTEND_H
 
@@ -25,6 +26,7 @@ struct yk_frontend {
     void *self;
     bool is_open;
     const struct yk_bucket *bucket;
+    struct yk_slice prefix; /* of each key in the bucket, without which clients see them; lent */
     uint32_t n_filters;
     struct yk_request_filter filters[]; /* outermost first */
 };
@@ -33,8 +35,8 @@ struct yk_frontend {
  */
 enum yk_err yk_frontend_open(const struct yk_world *world, const struct yk_settings *settings,
                              struct yk_settings *const *filters, uint32_t n_filters,
-                             const struct yk_bucket *bucket, struct yk_frontend **ret_frontend,
-                             char *error) YK_MUST_CHECK;
+                             const struct yk_bucket *bucket, struct yk_slice prefix,
+                             struct yk_frontend **ret_frontend, char *error) YK_MUST_CHECK;
 /* Every session must be gone. Takes NULL. */
 void yk_frontend_close(struct yk_frontend *frontend);
 

@@ -75,6 +75,33 @@ append(struct yk_session *session, struct call *call)
     }
 }
 
+/* The key as it stands in the bucket. False: no memory. */
+static bool
+add_prefix(struct yk_inbox *inbox, struct yk_request *request)
+{
+    const struct call *call = (const struct call *)request;
+    struct yk_slice prefix = call->session->frontend->prefix;
+    struct yk_slice key = request->key;
+    bool scans = request->op == YK_OP_SCAN;
+    if (prefix.size == 0 || !(scans || (yk_op_has_key(&call->op) && key.size > 0))) {
+        return true;
+    }
+    if (scans && (request->flags & YK_REQUEST_PREFIX) == 0) {
+        key.size = 0;
+    }
+    uint8_t *whole = inbox_alloc(inbox, request, prefix.size + key.size);
+    if (whole == NULL) {
+        return false;
+    }
+    memcpy(whole, prefix.data, prefix.size);
+    if (key.size > 0) {
+        memcpy(whole + prefix.size, key.data, key.size);
+    }
+    request->key = yk_slice_of(whole, prefix.size + key.size);
+    request->flags |= scans ? YK_REQUEST_PREFIX : 0;
+    return true;
+}
+
 static bool
 inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
 {
@@ -82,6 +109,7 @@ inbox_submit(struct yk_inbox *inbox, struct yk_request *request)
     struct yk_session *session = own->session;
     struct call *call = own->taken;
     YK_ASSERT(request == &call->op.request);
+    session->is_lost = session->is_lost || !add_prefix(inbox, request);
     own->taken = NULL;
     session->router->n_submitted++;
     call->bucket = request->bucket != NULL ? request->bucket : session->frontend->bucket;

@@ -136,6 +136,11 @@ parts_start(struct call *call)
     }
     switch (call->op.request.op) {
     case YK_OP_FLUSH:
+        if (call->session->frontend->prefix.size > 0) {
+            call_fail(call, YK_EUNSUPPORTED,
+                      "a flush is not supported here: it would empty the bucket for all");
+            return false;
+        }
         if (call->bucket->is_clustered && call->op.request.expiry.kind == YK_EXPIRY_RELATIVE &&
             call->op.request.expiry.ms > 0) {
             call_fail(call, YK_EUNSUPPORTED, "a delayed flush is not supported in a cluster");

@@ -106,6 +106,31 @@ filter_reply(struct call *call, struct yk_reply *reply)
     }
 }
 
+static void
+strip(struct yk_slice *key, struct yk_slice prefix)
+{
+    if (key->size >= prefix.size) {
+        *key = yk_slice_of((const uint8_t *)key->data + prefix.size, key->size - prefix.size);
+    }
+}
+
+/* To the frontend, which does not know of the prefix of its keys. */
+static void
+write_without_prefix(struct call *call, const struct yk_reply *reply)
+{
+    struct yk_session *session = call->session;
+    struct yk_slice prefix = session->frontend->prefix;
+    struct yk_request request = call->op.request;
+    struct yk_reply shown = *reply;
+    if (yk_op_has_key(&call->op) || request.op == YK_OP_SCAN) {
+        strip(&request.key, prefix);
+    }
+    if (request.op == YK_OP_SCAN) {
+        strip(&shown.name, prefix);
+    }
+    session->frontend->ops.reply(session->state, &request, &shown, &session->output.outbox);
+}
+
 void
 session_write(struct call *call, const struct yk_reply *reply)
 {
@@ -116,7 +141,10 @@ session_write(struct call *call, const struct yk_reply *reply)
         filter_reply(call, &seen);
         reply = &seen;
     }
-    if ((call->op.request.flags & YK_REQUEST_QUIET) == 0 || reply->result != YK_OK) {
+    bool is_quiet = (call->op.request.flags & YK_REQUEST_QUIET) != 0 && reply->result == YK_OK;
+    if (!is_quiet && session->frontend->prefix.size > 0) {
+        write_without_prefix(call, reply);
+    } else if (!is_quiet) {
         session->frontend->ops.reply(session->state, &call->op.request, reply,
                                      &session->output.outbox);
     }

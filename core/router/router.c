@@ -117,7 +117,7 @@ copy_peer(struct yk_session *session, const struct yk_peer *peer)
     session->peer.listener = session->listener;
     session->peer.certificate = NULL;
     session->peer.bucket = bucket;
-    session->peer.key_size_max = bucket->key_size_max;
+    session->peer.key_size_max = bucket->key_size_max - (uint32_t)session->frontend->prefix.size;
     session->peer.value_size_max = (uint32_t)bucket->value_size_max;
 }
 

@@ -129,6 +129,70 @@ def elsewhere_only_if_told():
         equal((status, err), (0, ""), "with allow_remote = yes")
 
 
+PREFIXES = """
+[bucket default]
+durability = %s
+key_size_max = 50
+value_size_max = 2M
+memory_max = 256M
+[frontend memcached]
+listen = 127.0.0.1:0
+[frontend memcached 2]
+listen = unix:%s
+key_prefix = shop:
+[frontend memcached 3]
+listen = unix:%s
+key_prefix = blog:
+[node a]
+workers = 2
+"""
+
+
+def keys_of(client):
+    """Lines of metadump end in LF alone."""
+    client.send(b"lru_crawler metadump all\r\n")
+    dump = b""
+    while not dump.endswith(b"END\r\n"):
+        dump += client.socket.recv(1 << 16)
+    return sorted(line.split()[0] for line in dump.splitlines()[:-1])
+
+
+def key_prefixes(durability):
+    """Frontends with prefixes share a bucket, and none meets another's keys, whatever it asks."""
+    paths = temporary("shop"), temporary("blog")
+    node = Node(PREFIXES % (durability, *paths))
+    with node.client() as bare, Client(paths[0]) as shop, Client(paths[1]) as blog:
+        for i in range(100):
+            equal(shop.set(b"k%d" % i, b"shop %d" % i), b"STORED", "set")
+            equal(blog.set(b"k%d" % i, b"blog" * 200000 if i == 7 else b"blog %d" % i), b"STORED", "set")
+        equal([shop.get(b"k7"), bare.get(b"shop:k7"), bare.get(b"k7")], [b"shop 7", b"shop 7", None], "k7")
+        equal(blog.get(b"k7"), b"blog" * 200000, "a large value")
+        shop.send(b"gets k1 k2 k3\r\n")
+        equal([line.split()[1] for line in shop.lines() if line.startswith(b"VALUE")], [b"k1", b"k2", b"k3"], "multi-get")
+        shop.send(b"mg k5 k v t\r\n")
+        equal([shop.line(), shop.line()], [b"VA 6 kk5 t-1", b"shop 5"], "mg")
+        shop.send(b"mg azU= b k v\r\nmn\r\n")
+        equal([shop.line(), shop.line(), shop.line()], [b"VA 6 kazU= b", b"shop 5", b"MN"], "mg of base64")
+        equal(shop.ask(b"incr k1 1"), b"CLIENT_ERROR cannot increment or decrement non-numeric value", "incr")
+        equal(shop.ask(b"delete k1"), b"DELETED", "delete")
+        equal([shop.get(b"k1"), blog.get(b"k1")], [None, b"blog 1"], "k1")
+        equal(keys_of(blog), sorted(b"key=k%d" % i for i in range(100)), "keys of a prefix")
+        equal(len(keys_of(bare)), 199, "all keys")
+        matches(shop.ask(b"flush_all").decode(), "^SERVER_ERROR a flush is not supported here")
+        equal(shop.set(b"k" * 45, b"x"), b"STORED", "the longest key")
+        matches(shop.ask(b"get " + b"k" * 46).decode(), "^CLIENT_ERROR")
+        equal(bare.get(b"shop:" + b"k" * 45), b"x", "the longest key without the prefix")
+        shop.is_served()
+
+
+def key_prefixes_at_once():
+    key_prefixes("memory")
+
+
+def key_prefixes_with_a_journal():
+    key_prefixes("os")
+
+
 yakumo.run(a_unix_socket, a_unix_socket_that_was_left_over, a_unix_socket_that_another_node_serves,
            a_unix_socket_where_a_file_is, ipv6, a_list_of_addresses, two_frontends_and_buckets,
-           a_socket_from_systemd, elsewhere_only_if_told)
+           a_socket_from_systemd, elsewhere_only_if_told, key_prefixes_at_once, key_prefixes_with_a_journal)

@@ -202,8 +202,8 @@ static const struct error_case error_cases[] = {
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\ngreting = x\n"},
      "t.conf:5: unknown key 'greting' in [frontend memcached]; did you mean 'greeting'?"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nzzz = x\n"},
-     "t.conf:5: unknown key 'zzz' in [frontend memcached]; known: listen, bucket, request_filters, "
-     "allow_remote, idle_timeout, greeting"},
+     "t.conf:5: unknown key 'zzz' in [frontend memcached]; known: listen, bucket, key_prefix, "
+     "request_filters, allow_remote, idle_timeout, greeting"},
     {{GOOD "[backend memory]\nmod = fast\n"},
      "t.conf:4: unknown option 'mod' of memory; did you mean 'mode'?"},
     {{GOOD "[filter stats]\nx = 1\n"},
@@ -411,6 +411,12 @@ static const struct error_case error_cases[] = {
     {{GOOD "[frontend memcached]\nlisten = [::]:11211\n"},
      "t.conf:4: listen: other machines can reach '[::]:11211', and there is no authentication; "
      "listen on 127.0.0.1:11211, or allow it in words: allow_remote = yes"},
+    {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nkey_prefix = a b\n"},
+     "t.conf:5: key_prefix = a b has a blank or a control character, which no key has"},
+    {{GOOD "key_size_max = 3\n[frontend memcached]\nlisten = 127.0.0.1:11211\n"
+           "key_prefix = abc\n"},
+     "t.conf:6: key_prefix = abc leaves no room for a key: [bucket default] has "
+     "key_size_max = 3"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nallow_remote = maybe\n"},
      "t.conf:5: allow_remote: 'maybe' is neither yes nor no: write yes, no, true, false, on, off, "
      "1 or 0"},
@@ -696,14 +702,14 @@ test_built_in(void)
 }
 
 static const char full_text[] = "# a comment\r\n"
-                                "  # another\r\n"
-                                "[cluster]\r\n"
+                                                                "[cluster]\r\n"
                                 "name=demo\r\n"
                                 "\r\n"
                                 "[coordinator local]\n"
                                 "[frontend memcached]\n"
                                 "listen = 127.0.0.1:11211, unix:/run/y\\s#1?mode=0660\n"
                                 "bucket = cache\n"
+                                "key_prefix = shop:\n"
                                 "request_filters = readonly\n"
                                 "idle_timeout = 60s\n"
                                 "greeting = \\s# hello \\\\ \\n\\tyou\n"
@@ -810,6 +816,7 @@ static const char full_dump[] = "[cluster]\n"
                                 "[frontend memcached]\n"
                                 "listen = 127.0.0.1:11211, unix:/run/y\\s#1?mode=0660\n"
                                 "bucket = cache\n"
+                                "key_prefix = shop:\n"
                                 "request_filters = readonly\n"
                                 "allow_remote = no\n"
                                 "idle_timeout = 1m\n"
@@ -818,6 +825,7 @@ static const char full_dump[] = "[cluster]\n"
                                 "[frontend memcached 2]\n"
                                 "listen = 127.0.0.1:11213\n"
                                 "bucket = default\n"
+                                "key_prefix =\n"
                                 "request_filters =\n"
                                 "allow_remote = yes\n"
                                 "idle_timeout = 0\n"

@@ -381,9 +381,9 @@ bench_open(struct bench *bench, bool keeps)
     yk_budget_init(&bench->bucket.budget, 0);
     bench->buckets[0] = &bench->bucket;
     bench->settings = yk_settings_new(&fake_plugin, "fake");
-    g_assert_cmpint(
-        yk_frontend_open(&world, bench->settings, NULL, 0, &bench->bucket, &bench->frontend, error),
-        ==, YK_OK);
+    g_assert_cmpint(yk_frontend_open(&world, bench->settings, NULL, 0, &bench->bucket,
+                                     yk_slice_of(NULL, 0), &bench->frontend, error),
+                    ==, YK_OK);
     struct yk_router_config config = {
         .world = &world,
         .buckets = bench->buckets,
