@@ -327,6 +327,16 @@ promote(struct yk_lane *lane, struct yk_op *op)
     yk_op_queue_push(&lane->queue, op);
 }
 
+/* ★ It has found a record that has ended: may a write have been judged on that while it had not,
+ * and be on its way, or have come since an executor read it? */
+static bool
+may_be_passed(const struct yk_lane *lane, const struct yk_op *op)
+{
+    const struct yk_overlay_entry *entry = yk_overlay_find(&lane->overlay, op);
+    bool writes = !lane->is_clustered || lane_serves(lane, op->slot);
+    return (entry != NULL && entry->n_prepared > 0) || (!lane->is_inline && writes);
+}
+
 /* False: it is not to be answered yet. */
 static bool
 fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct yk_reply *reply)
@@ -342,8 +352,7 @@ fill_get(struct yk_lane *lane, struct yk_op *op, struct yk_slice bytes, struct y
         return true;
     }
     if (!lane_sees(lane, op->slot, &record)) {
-        const struct yk_overlay_entry *entry = yk_overlay_find(&lane->overlay, op);
-        if (record.expiry_ms != 0 && entry != NULL && entry->n_prepared > 0) {
+        if (record.expiry_ms != 0 && may_be_passed(lane, op)) {
             return false;
         }
         *reply = (struct yk_reply){.struct_size = sizeof(*reply), .result = YK_ENOTFOUND};

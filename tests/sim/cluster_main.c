@@ -53,6 +53,8 @@ static const struct {
     {60011741, CLUSTER_READS},
     /* A flush missed a slot of which the node had become primary, and only some threads knew. */
     {60002162, CLUSTER_READS},
+    /* A read passed a write that was judged before the record ended, and committed during it. */
+    {70003100, CLUSTER_READS},
 };
 
 struct arguments {
