@@ -54,10 +54,11 @@ struct yk_node_config {
     char *data;        /* folder; NULL: the caller's default */
     char *zone;        /* "": none */
     uint32_t weight;
-    uint32_t workers;      /* 0: one for each core */
-    uint32_t lanes;        /* fixed when the data folder is made */
-    uint32_t executors;    /* threads for blocking engines */
-    uint64_t journal_size; /* bytes from which lanes are checkpointed */
+    uint32_t workers;       /* 0: one for each core */
+    uint32_t lanes;         /* fixed when the data folder is made */
+    uint32_t executors;     /* threads for blocking engines */
+    uint64_t journal_size;  /* bytes from which lanes are checkpointed */
+    uint64_t gateway_cache; /* bytes for values of other nodes */
     enum yk_io_engine io;
     enum yk_scheduling scheduling;
     uint32_t connections_max;

@@ -108,6 +108,7 @@ node_fill(struct yk_node_config *node, const char *name, const struct yk_fields 
     node->lanes = (uint32_t)yk_field_number(fields, YK_NODE_LANES);
     node->executors = (uint32_t)yk_field_number(fields, YK_NODE_EXECUTORS);
     node->journal_size = yk_field_number(fields, YK_NODE_JOURNAL_SIZE);
+    node->gateway_cache = yk_field_number(fields, YK_NODE_GATEWAY_CACHE);
     node->io = (enum yk_io_engine)yk_field_number(fields, YK_NODE_IO);
     node->scheduling = (enum yk_scheduling)yk_field_number(fields, YK_NODE_SCHEDULING);
     node->connections_max = (uint32_t)yk_field_number(fields, YK_NODE_MAX_CONNECTIONS);

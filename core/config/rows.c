@@ -119,6 +119,7 @@ node_add(struct writer *writer, const struct yk_node_config *node)
     text_add(writer, YK_NODE_IO, yk_io_engine_names[node->io]);
     text_add(writer, YK_NODE_SCHEDULING, yk_scheduling_names[node->scheduling]);
     number_add(writer, YK_NODE_JOURNAL_SIZE, node->journal_size);
+    number_add(writer, YK_NODE_GATEWAY_CACHE, node->gateway_cache);
     number_add(writer, YK_NODE_MAX_CONNECTIONS, node->connections_max);
     text_add(writer, YK_NODE_LOG_LEVEL, yk_log_level_names[node->log_level - YK_LOG_ERROR]);
     g_free(writer->title);

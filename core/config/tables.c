@@ -94,6 +94,12 @@ static const struct yk_option node_table[YK_N_NODE_KEYS] = {
          .help = "Bytes of journal from which on the lanes are checkpointed, so that its oldest "
                  "parts can go: about what a start after kill -9 has to read. Where the memory "
                  "backend is checkpointed by snapshots, up to twice their size is kept."},
+    [YK_NODE_GATEWAY_CACHE] =
+        {KEY("gateway_cache", SIZE), .fallback = "0", .max = 1024 * YK_GIB,
+         .help = "Memory for values that this node's clients got from other nodes. The node that "
+                 "has a key is asked all the same, so that a read is as new as without, but does "
+                 "not send a value of 128 bytes or more again that has not changed. Divided by "
+                 "the workers; 0: none."},
     [YK_NODE_MAX_CONNECTIONS] = {KEY("max_connections", UINT), .fallback = "1024", .min = 1,
                                  .max = YK_CONNECTIONS_MAX, .help = "Client connections at once."},
     [YK_NODE_LOG_LEVEL] = {KEY("log_level", ENUM), .flags = YK_OPTION_RELOAD, .fallback = "notice",

@@ -51,6 +51,9 @@ struct yk_pending {
     struct link *link;                /* while it is sent */
     struct yk_pending *newer, *older; /* of those that are sent there */
     uint64_t bytes, answer_bytes;     /* that it counts for at its link */
+    /* Of a GET, while it is sent: what this node has of the key; own. NULL: nothing. */
+    struct yk_buffer *cached;
+    uint64_t cached_version;
     /* A part of a flush, for one lane of a node, sent once. */
     struct flush *flush;
     uint64_t digest;
@@ -96,7 +99,8 @@ struct yk_forward {
     uint32_t n_remote;
     uint64_t remote_bytes;
     uint64_t n_dropped;
-    char *texts[N_TEXTS]; /* of answers; own */
+    struct yk_value_cache *cache; /* NULL: none */
+    char *texts[N_TEXTS];         /* of answers; own */
     uint32_t n_texts;
 };
 
@@ -321,6 +325,8 @@ take_back(struct yk_forward *forward, struct yk_pending *pending)
         link->bytes -= pending->bytes;
         link->answer_bytes -= pending->answer_bytes;
         pending->link = NULL;
+        yk_buffer_unref(pending->cached);
+        pending->cached = NULL;
     }
     pending->state = HERE;
 }
@@ -480,6 +486,25 @@ is_awaited(const struct link *link, const struct yk_op *op)
            (link->n_sent > 0 && link->answer_bytes + op->kept_max > YK_FORWARD_ANSWERS_MAX);
 }
 
+static struct yk_value_cache_key
+cache_key(const struct yk_op *op)
+{
+    return (struct yk_value_cache_key){op->bucket_index, op->hash, op->request.key};
+}
+
+/* Asks for the value only if it is not the one that is here. */
+static void
+offer_cached(struct yk_forward *forward, struct yk_pending *pending, struct yk_op_message *message)
+{
+    if (forward->cache == NULL || !yk_op_is_read(pending->op)) {
+        return;
+    }
+    struct yk_value_cache_key key = cache_key(pending->op);
+    pending->cached = yk_value_cache_find(forward->cache, &key, &pending->cached_version);
+    message->may_cache = true;
+    message->known_version = pending->cached != NULL ? pending->cached_version : 0;
+}
+
 static void
 send_op(struct yk_forward *forward, struct yk_pending *pending, struct link *link, uint32_t slot,
         uint32_t epoch)
@@ -493,6 +518,8 @@ send_op(struct yk_forward *forward, struct yk_pending *pending, struct link *lin
     if (pending->flush != NULL) {
         message.request.key = message.request.value = yk_slice_of(NULL, 0);
         message.request.delta = pending->digest;
+    } else {
+        offer_cached(forward, pending, &message);
     }
     if (link->n_ops > 0 && (link->bucket != op->bucket_index ||
                             link->ops.size + size_of(op) > YK_FORWARD_FRAME_SOFT)) {
@@ -688,6 +715,32 @@ keep_text(struct yk_forward *forward, struct yk_slice text)
     return copy;
 }
 
+/* The value that was left out, or what is to be known for the next time. False: it is no answer. */
+static bool
+settle_value(struct yk_forward *forward, const struct yk_pending *pending, struct yk_reply *reply)
+{
+    uint32_t flags = reply->flags;
+    reply->flags &= ~(YK_REPLY_IS_VERSION | YK_REPLY_UNCHANGED);
+    if (forward->cache == NULL || pending->flush != NULL || !yk_op_is_read(pending->op)) {
+        return (flags & YK_REPLY_UNCHANGED) == 0;
+    }
+    struct yk_value_cache_key key = cache_key(pending->op);
+    bool is_hit = (flags & YK_REPLY_UNCHANGED) != 0;
+    yk_value_cache_count(forward->cache, is_hit);
+    if (is_hit && (pending->cached == NULL || pending->cached_version != reply->version)) {
+        return false;
+    }
+    if (is_hit) {
+        reply->value = yk_slice_of(pending->cached->data, pending->cached->size);
+        reply->value_buffer = pending->cached;
+    } else if (reply->result == YK_OK && (flags & YK_REPLY_IS_VERSION) != 0) {
+        yk_value_cache_put(forward->cache, &key, reply->version, reply->value);
+    } else if (reply->result == YK_OK || reply->result == YK_ENOTFOUND) {
+        yk_value_cache_drop(forward->cache, &key);
+    }
+    return true;
+}
+
 static void
 hear_answer(struct yk_forward *forward, const struct link *link, struct yk_answer_message *message)
 {
@@ -697,7 +750,14 @@ hear_answer(struct yk_forward *forward, const struct link *link, struct yk_answe
         return; /* it comes late */
     }
     bool is_read = yk_op_is_read(pending->op);
+    struct yk_buffer *cached = pending->cached;
+    if (cached != NULL) {
+        yk_buffer_ref(cached); /* the answer's, while it is given */
+    }
     reply->text = keep_text(forward, message->text);
+    if (!settle_value(forward, pending, reply)) {
+        reply->result = YK_ESTALE;
+    }
     if (reply->result == YK_ESTALE && pending->flush == NULL) {
         take_back(forward, pending);
         wait(forward, pending);
@@ -708,6 +768,7 @@ hear_answer(struct yk_forward *forward, const struct link *link, struct yk_answe
     } else {
         end(forward, pending, reply);
     }
+    yk_buffer_unref(cached);
 }
 
 void
@@ -790,6 +851,11 @@ yk_forward_answer(struct yk_forward *forward, struct yk_op *op, const struct yk_
         instead.result = yk_op_is_read(op) ? YK_ETOOLARGE : YK_EUNKNOWN;
         instead.text = too_large_text;
         reply = &instead;
+    } else if ((reply->flags & YK_REPLY_IS_VERSION) != 0 && op->known_version == reply->version) {
+        instead = *reply;
+        instead.flags |= YK_REPLY_UNCHANGED;
+        instead.value = yk_slice_of(NULL, 0);
+        reply = &instead;
     }
     answer(forward, remote->peer, remote->worker, remote->id, reply);
     forward->n_remote--;
@@ -863,6 +929,8 @@ make_remote(const struct yk_forward *forward, uint32_t bucket, const struct yk_o
     op->lane = (uint16_t)yk_ring_lane(&own->ring, message->slot);
     op->bucket_index = (uint16_t)bucket;
     op->origin = YK_ORIGIN_REMOTE;
+    op->is_cached_there = message->may_cache;
+    op->known_version = message->known_version;
     op->executor = (uint16_t)forward->config.worker;
     op->is_kept = true;
     op->kept_max =
@@ -998,6 +1066,12 @@ yk_forward_dropped(const struct yk_forward *forward)
     return forward->n_dropped;
 }
 
+const struct yk_value_cache *
+yk_forward_cache(const struct yk_forward *forward)
+{
+    return forward->cache;
+}
+
 void
 yk_forward_view(struct yk_forward *forward, const struct yk_view *view)
 {
@@ -1015,6 +1089,11 @@ yk_forward_new(const struct yk_forward_config *config, struct yk_forward **ret_f
         return YK_ENOMEM;
     }
     forward->config = *config;
+    forward->cache = config->cache_bytes > 0 ? yk_value_cache_new(config->cache_bytes) : NULL;
+    if (config->cache_bytes > 0 && forward->cache == NULL) {
+        free(forward);
+        return YK_ENOMEM;
+    }
     forward->last_id = world->random(world->arg) & ~(uint64_t)UINT32_MAX;
     *ret_forward = forward;
     return YK_OK;
@@ -1044,6 +1123,7 @@ yk_forward_free(struct yk_forward *forward)
     for (uint32_t i = 0; i < forward->n_texts; i++) {
         free(forward->texts[i]);
     }
+    yk_value_cache_free(forward->cache);
     free(forward->heap);
     free(forward);
 }

@@ -27,6 +27,7 @@
 #ifndef YK_NODE_FORWARD_H
 #define YK_NODE_FORWARD_H
 
+#include "core/node/value_cache.h"
 #include "core/ring/view.h"
 #include "core/router/bucket.h"
 #include "core/store/op.h"
@@ -51,6 +52,7 @@ struct yk_forward_config {
     const struct yk_world *world; /* lent, and so are the buckets */
     struct yk_bucket *const *buckets;
     uint32_t n_buckets, worker;
+    uint64_t cache_bytes; /* for values of other nodes; 0: none are kept */
     struct yk_forward_sink sink;
 };
 
@@ -84,6 +86,8 @@ void yk_forward_peer(struct yk_forward *forward, uint32_t peer, uint32_t worker,
 void yk_forward_tick(struct yk_forward *forward);
 /* At its end: sends what there is. */
 void yk_forward_speak(struct yk_forward *forward);
+/* NULL: there is none. */
+const struct yk_value_cache *yk_forward_cache(const struct yk_forward *forward);
 bool yk_forward_wants_turn(const struct yk_forward *forward); /* there is something to send */
 /* Time of the next tick that is needed, from the one before, us; -1: no need. */
 int64_t yk_forward_due_us(const struct yk_forward *forward);

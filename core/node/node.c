@@ -168,16 +168,17 @@ static enum yk_err
 make_workers(struct yk_node *node, const struct yk_node_setup *config, char *error)
 {
     for (uint32_t i = 0; i < node->n_workers; i++) {
-        struct yk_worker_config worker = {.world = config->world,
-                                          .worker = i,
-                                          .n_workers = node->n_workers,
-                                          .buckets = node->buckets,
-                                          .n_buckets = node->n_buckets,
-                                          .room = config->room,
-                                          .needed_from =
-                                              config->room != NULL ? &config->needed_from[i] : NULL,
-                                          .facts = config->facts,
-                                          .facts_arg = config->facts_arg};
+        struct yk_worker_config worker = {
+            .world = config->world,
+            .worker = i,
+            .n_workers = node->n_workers,
+            .buckets = node->buckets,
+            .n_buckets = node->n_buckets,
+            .room = config->room,
+            .needed_from = config->room != NULL ? &config->needed_from[i] : NULL,
+            .gateway_cache = config->config->node.gateway_cache / node->n_workers,
+            .facts = config->facts,
+            .facts_arg = config->facts_arg};
         enum yk_err result = yk_worker_new(&worker, &node->workers[i]);
         if (result == YK_OK) {
             result = make_frontends(node, config, node->workers[i], error);

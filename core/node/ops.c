@@ -4,11 +4,12 @@
 #include "core/node/ops.h"
 
 #include "core/base/buffer.h"
+#include "core/store/op.h"
 
 enum { OP_FIELDS = 20, ANSWER_FIELDS = 10 };
 
-static const uint32_t reply_flags =
-    YK_REPLY_STALE | YK_REPLY_WON | YK_REPLY_TAKEN | YK_REPLY_WAS_HIT;
+static const uint32_t reply_flags = YK_REPLY_STALE | YK_REPLY_WON | YK_REPLY_TAKEN |
+                                    YK_REPLY_WAS_HIT | YK_REPLY_IS_VERSION | YK_REPLY_UNCHANGED;
 
 /* Writing */
 
@@ -23,7 +24,7 @@ void
 yk_ops_write(struct yk_pack *pack, const struct yk_op_message *message)
 {
     const struct yk_request *request = &message->request;
-    yk_pack_array(pack, OP_FIELDS);
+    yk_pack_array(pack, message->may_cache ? OP_FIELDS + 1 : OP_FIELDS);
     yk_pack_uint(pack, message->id);
     yk_pack_uint(pack, message->slot);
     yk_pack_uint(pack, message->epoch);
@@ -41,6 +42,9 @@ yk_ops_write(struct yk_pack *pack, const struct yk_op_message *message)
     write_ttl(pack, &request->vivify);
     write_ttl(pack, &request->recache);
     yk_pack_uint(pack, request->client_flags);
+    if (message->may_cache) {
+        yk_pack_uint(pack, message->known_version);
+    }
 }
 
 void
@@ -164,7 +168,7 @@ yk_ops_next(struct yk_unpack *unpack, struct yk_op_message *ret_message)
 {
     struct yk_op_message message = {.request.struct_size = sizeof(message.request)};
     struct yk_request *request = &message.request;
-    (void)yk_unpack_array(unpack);
+    message.may_cache = yk_unpack_array(unpack) > OP_FIELDS;
     message.id = yk_unpack_uint(unpack, UINT64_MAX);
     message.slot = (uint16_t)yk_unpack_uint(unpack, YK_SLOTS_MAX - 1);
     message.epoch = (uint32_t)yk_unpack_uint(unpack, YK_EPOCH_MAX);
@@ -182,6 +186,7 @@ yk_ops_next(struct yk_unpack *unpack, struct yk_op_message *ret_message)
     read_ttl(unpack, &request->vivify);
     read_ttl(unpack, &request->recache);
     request->client_flags = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX);
+    message.known_version = message.may_cache ? yk_unpack_uint(unpack, UINT64_MAX) : 0;
     yk_unpack_leave(unpack);
     if (unpack->wrong == NULL &&
         (!is_sound(request) || (request->flags & ~(uint32_t)YK_OPS_FLAGS) != 0)) {

@@ -5,7 +5,8 @@
  *         bucket   text, its name
  *         op       (id, slot, epoch, kind, mode, flags, kept max, key, value, cas, new cas, delta,
  *                  initial, expiry, vivify, recache, client flags): numbers, but key and value:
- *                  bytes; each of the three times: kind, ms
+ *                  bytes; each of the three times: kind, ms. Of a GET of one who keeps values one
+ *                  more number: the version that he has, or 0
  *     [2, "answers", [answers]]
  *         answer   (id, result, flags, version, number, client flags, expiry, last access, value,
  *                  text): numbers, but value: bytes or nil, text: text or nil
@@ -38,6 +39,8 @@ struct yk_op_message {
     uint16_t slot;
     uint64_t kept_max;
     struct yk_request request; /* bucket is left out */
+    bool may_cache; /* the asker keeps values, and has the one of known_version; 0: none */
+    uint64_t known_version;
 };
 
 struct yk_answer_message {

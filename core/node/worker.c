@@ -511,6 +511,7 @@ make_forward(struct yk_worker *worker)
         .buckets = config->buckets,
         .n_buckets = config->n_buckets,
         .worker = config->worker,
+        .cache_bytes = config->gateway_cache,
         .sink = {worker, execute_here, forward_ended, owns_lane, send_frame}};
     bool is_needed = false;
     for (uint32_t i = 0; i < config->n_buckets; i++) {
@@ -564,11 +565,26 @@ open_mail(struct yk_worker *worker)
 }
 
 static void
+add_cache_figures(const struct yk_worker *worker, struct yk_figures *to)
+{
+    const struct yk_value_cache *cache =
+        worker->forward != NULL ? yk_forward_cache(worker->forward) : NULL;
+    if (cache != NULL && to != NULL) {
+        struct yk_value_cache_figures figures = yk_value_cache_figures(cache);
+        yk_figures_add(to, "gateway_cache_hits", figures.hits);
+        yk_figures_add(to, "gateway_cache_misses", figures.misses);
+        yk_figures_add(to, "gateway_cache_items", figures.items);
+        yk_figures_add(to, "gateway_cache_bytes", figures.bytes);
+    }
+}
+
+static void
 answer_whole(struct yk_worker *worker)
 {
     struct yk_op *op;
     while ((op = yk_op_queue_pop(&worker->whole)) != NULL) {
         yk_router_execute(worker->router, op);
+        add_cache_figures(worker, op->figures);
         if (op->origin == worker->config.worker) {
             struct yk_reply reply = op->reply;
             (void)yk_router_ended(worker->router, op, &reply);

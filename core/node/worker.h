@@ -22,6 +22,7 @@ struct yk_worker_config {
     struct yk_bucket *const *buckets;
     uint32_t n_buckets;
     struct yk_journal_room *room; /* of the log; NULL: no bucket has a journal */
+    uint64_t gateway_cache;       /* bytes for values of other nodes; 0: none are kept */
     /* Atomic, in the log: what is before it no lane of this worker needs. Told now and then. */
     uint64_t *needed_from;
     /* Facts about the process for stats; see yk_router_sink. */

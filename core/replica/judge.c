@@ -197,6 +197,9 @@ fill_hit(const struct yk_op *op, const struct yk_record *record, uint32_t flags,
                                .version = yk_record_shown_cas(record),
                                .expiry_ms = record->expiry_ms,
                                .value = record->value};
+    if (op->is_cached_there && record->cas == 0) {
+        reply->flags |= YK_REPLY_IS_VERSION;
+    }
     tell_hint(op, reply);
 }
 

@@ -48,6 +48,11 @@ struct yk_op {
     /* The origin's: it is sent to another node, or tried again (core/node/forward.h); NULL. */
     struct yk_pending *pending;
 
+    /* Of another node's GET: it keeps values (core/node/value_cache.h), and has the one of that
+     * version; 0: none. */
+    bool is_cached_there;
+    uint64_t known_version;
+
     /* The lane's. */
     struct yk_overlay_entry *entry;
     struct yk_buffer *record; /* of a change that was decided; NULL: a deletion */
@@ -69,6 +74,12 @@ struct yk_op {
     /* The answer, for ops that travel back; value_buffer holds a reference. */
     struct yk_reply reply;
 };
+
+/* Flags of a reply between nodes, beside enum yk_reply_flags: its version is the record's own, and
+ * no number that a client chose; and the value of that version, which the asker has, is left out.
+ */
+#define YK_REPLY_IS_VERSION (1u << 30)
+#define YK_REPLY_UNCHANGED  (1u << 31)
 
 /* Where ops wait, first in, first out. */
 struct yk_op_queue {

@@ -22,16 +22,17 @@ class Servers:
     """managers: "abc", the servers themselves, or "def", nodes of their own. settings: lines of [cluster]; bucket: of
     its bucket. hosts: {name: address}, where the nodes are not on loopback; before: {name: what leads into its namespace}. coordinator: a
     name, YK_COORDINATOR's by default; section: its options. Without a section etcd gets three members. form: whether
-    the cluster is made at once."""
+    the cluster is made at once. options: for -o of each node."""
 
     def __init__(self, durability="os", managers=NAMES, settings="", bucket="", backend="memory", hosts=None, before=None,
-                 coordinator=None, section="", form=True):
+                 coordinator=None, section="", form=True, options=()):
         coordinator = coordinator or (COORDINATOR if hosts is None else "quorum")
         need_plugin(coordinator)
         need_plugin(backend)
         self.etcd = Etcd(3) if coordinator == "etcd" and not section else None
         section = section or (self.etcd.section() if self.etcd else "")
         self.managers = managers
+        self.options = list(options)
         self.names = "".join(sorted(set(NAMES + managers)))
         self.hosts = hosts or dict.fromkeys(self.names, "127.0.0.1")
         self.before = before or dict.fromkeys(self.names, ())
@@ -97,7 +98,7 @@ class Servers:
         for name in names:
             node = Node(data=os.path.join(self.folder, name), start=False, name=name, before=self.before[name])
             node.config_file = self.path
-            node.options = []
+            node.options = self.options
             node.spawn()
             self.nodes[name] = node
 

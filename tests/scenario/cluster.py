@@ -12,6 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import yakumo
+from servers import Servers
 from yakumo import (BUILDDIR, SLOW, Client, Node, equal, environment, eventually, free_port, matches, need_plugin, skip,
                     temporary)
 
@@ -258,5 +259,50 @@ def another_cluster_is_refused():
     assert "main: ready" not in lost.log()
 
 
-yakumo.run(with_one_manager, with_three_managers, all_killed, memccapable_when_one_was_killed, all_managers_dead,
+def cache_figure(client, name):
+    return int(client.stats()["gateway_cache_" + name])
+
+
+def gateways_keep_values():
+    """What a node got from another one is not sent again, and is as new as if it were."""
+    with Servers(options=["node.gateway_cache=4M"]) as servers:
+        keys = [b"cached%d" % i for i in range(300)]
+        with servers.client("a") as a, servers.client("b") as b, servers.client("c") as c:
+            def expect(suffix, what):
+                for key in keys:
+                    equal(b.get(key), key * 200 + suffix, what)
+
+            for key in keys:
+                equal(a.set(key, key * 200, flags=7), b"STORED", "set")
+            expect(b"", "value")
+            equal(cache_figure(b, "hits"), 0, "hits of the first time")
+            n_elsewhere = cache_figure(b, "misses")
+            assert n_elsewhere > 100, f"{n_elsewhere} keys of 300 have their primary elsewhere"
+            expect(b"", "value from the cache")
+            equal([cache_figure(b, name) for name in ("hits", "misses", "items")], [n_elsewhere] * 3, "figures")
+            b.send(b"gets cached1 cached2\r\n")
+            equal([line.split()[:4] for line in b.lines() if line.startswith(b"VALUE")],
+                  [[b"VALUE", key, b"7", b"%d" % (200 * len(key))] for key in keys[1:3]], "lines of gets")
+            for key in keys:
+                equal(c.set(key, b"+", verb=b"append"), b"STORED", "append through another node")
+            expect(b"+", "value that has changed")
+            for key in keys[:50]:
+                equal(c.ask(b"touch %s 1000" % key), b"TOUCHED", "touch")
+                b.send(b"mg %s t v\r\n" % key)
+                head = b.line().split()
+                assert head[0] == b"VA" and 990 <= int(head[2][1:]) <= 1000, head
+                equal(b.line(), key * 200 + b"+", "value after a touch")
+            for key in keys[:50]:
+                equal(a.ask(b"delete " + key), b"DELETED", "delete")
+                equal(b.get(key), None, "what was deleted")
+            for i in range(3000):  # more than there is room for
+                key = b"more%d" % i
+                equal(a.set(key, key * 500), b"STORED", "set")
+                equal(b.get(key), key * 500, "value")
+            assert cache_figure(b, "bytes") <= 4 << 20, "bytes of the cache"
+            equal(a.ask(b"flush_all"), b"OK", "flush")
+            equal([b.get(key) for key in keys], [None] * len(keys), "values after a flush")
+
+
+yakumo.run(gateways_keep_values, with_one_manager, with_three_managers, all_killed, memccapable_when_one_was_killed, all_managers_dead,
            nobody_makes_registers_by_himself, up_and_down, up_says_what_is_wrong, another_cluster_is_refused)

@@ -190,8 +190,9 @@ make_configs(const GString *bucket)
         g_string_append_printf(
             text,
             "[node n%u]\nroles = %sserver, gateway\naddress = 127.0.0.1:%u\nworkers = %u\n"
-            "lanes = %u\n",
-            i, i < sim.swarm.n_managers ? "manager, " : "", 20000 + i, WORKERS, LANES);
+            "lanes = %u\ngateway_cache = %s\n",
+            i, i < sim.swarm.n_managers ? "manager, " : "", 20000 + i, WORKERS, LANES,
+            sim.swarm.cache);
     }
     for (uint32_t i = 0; i < sim.n_nodes && sim.result->failure[0] == '\0'; i++) {
         char name[8];
@@ -260,7 +261,8 @@ make_config(void)
     if (has_control) {
         make_configs(text);
     } else {
-        g_string_append_printf(text, "[node n]\nworkers = %u\nlanes = %u\n", WORKERS, LANES);
+        g_string_append_printf(text, "[node n]\nworkers = %u\nlanes = %u\ngateway_cache = %s\n",
+                               WORKERS, LANES, sim.swarm.is_plain ? "0" : sim.swarm.cache);
         sim.config = parse_config(text->str, NULL);
     }
     return sim.result->failure[0] == '\0';
@@ -376,6 +378,8 @@ choose_swarm(uint64_t seed, enum cluster_generation generation)
                        : of_reads < 40 ? YK_READS_ANY
                                        : YK_READS_LEASE;
     }
+    bool has_cache = generation >= CLUSTER_CACHE && yk_random_below(&swarm->random, 100) < 50;
+    swarm->cache = has_cache ? "16K" : "0";
 }
 
 static void
@@ -388,10 +392,10 @@ tell_swarm(void)
         snprintf(
             sim.result->options, sizeof(sim.result->options),
             "nodes=%u gateways=%u flushes=%d expiry=%d registers=%s managers=%u memory=%d disks=%d "
-            "engine=%s reads=%s",
+            "engine=%s reads=%s cache=%s",
             sim.n_nodes, swarm->n_gateways, swarm->has_flushes, swarm->has_expiry,
             names[swarm->coordinator], swarm->n_managers, sim.is_memory, swarm->has_disk_trouble,
-            swarm->engine, reads_names[swarm->reads]);
+            swarm->engine, reads_names[swarm->reads], swarm->cache);
         sim_trace("%s", sim.result->options);
     }
 }

@@ -25,7 +25,8 @@ enum cluster_generation {
     CLUSTER_DISKS,
     /* Reads that are confirmed, by clocks that run as they like; reads by any member. */
     CLUSTER_READS,
-    CLUSTER_NEWEST = CLUSTER_READS
+    CLUSTER_CACHE, /* gateways that keep values */
+    CLUSTER_NEWEST = CLUSTER_CACHE
 };
 
 struct cluster_arguments {

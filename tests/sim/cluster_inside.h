@@ -162,6 +162,7 @@ struct swarm {
     uint32_t n_managers;
     bool has_disk_trouble;
     enum yk_reads reads;
+    const char *cache; /* of each node, as its config has it */
     const char *engine;
 };
 

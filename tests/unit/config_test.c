@@ -196,7 +196,8 @@ static const struct error_case error_cases[] = {
     {{GOOD "[node a]\nx=1\n"},
      "t.conf:4: unknown key 'x' in [node a]; known: roles, address, allow_remote, data, zone, "
      "weight, "
-     "workers, lanes, executors, io, scheduling, journal_size, max_connections, log_level"},
+     "workers, lanes, executors, io, scheduling, journal_size, gateway_cache, "
+     "max_connections, log_level"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\nlistn = x\n"},
      "t.conf:5: unknown key 'listn' in [frontend memcached]; did you mean 'listen'?"},
     {{GOOD "[frontend memcached]\nlisten = 127.0.0.1:11211\ngreting = x\n"},
@@ -702,7 +703,7 @@ test_built_in(void)
 }
 
 static const char full_text[] = "# a comment\r\n"
-                                                                "[cluster]\r\n"
+                                "[cluster]\r\n"
                                 "name=demo\r\n"
                                 "\r\n"
                                 "[coordinator local]\n"
@@ -782,6 +783,7 @@ static const char full_dump[] = "[cluster]\n"
                                 "io = epoll\n"
                                 "scheduling = batch\n"
                                 "journal_size = 256M\n"
+                                "gateway_cache = 0\n"
                                 "max_connections = 7\n"
                                 "log_level = debug\n"
                                 "\n"
