@@ -11,4 +11,10 @@ enum yk_reads {
     YK_READS_ANY /* it need not be: any member answers, with something that was once the newest */
 };
 
+/* Who must have a write before it is answered. */
+enum yk_acks {
+    YK_ACKS_ALL,    /* all members: it is committed */
+    YK_ACKS_PRIMARY /* the primary's journal: it is lost if that node is, before others have it */
+};
+
 #endif

@@ -32,22 +32,6 @@ copies_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
     return YK_OK;
 }
 
-/* Keys that have one value in this version. */
-static enum yk_err
-promises_check(const struct yk_assembly *assembly, const struct yk_fields *fields)
-{
-    static const enum yk_bucket_key keys[] = {YK_BUCKET_ACK};
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
-        const struct yk_option *option = &fields->table[keys[i]];
-        if (strcmp(yk_field_text(fields, keys[i]), option->fallback) != 0) {
-            return yk_field_fail(fields, keys[i], YK_EUNSUPPORTED, assembly->error,
-                                 "is not in this version; set %s = %s", option->name,
-                                 option->fallback);
-        }
-    }
-    return YK_OK;
-}
-
 static enum yk_err
 memory_read(const struct yk_assembly *assembly, const struct yk_fields *fields,
             struct yk_bucket_config *bucket)
@@ -85,11 +69,9 @@ bucket_fill(const struct yk_assembly *assembly, const struct yk_fields *fields,
     bucket->key_size_max = (uint32_t)yk_field_number(fields, YK_BUCKET_KEY_SIZE_MAX);
     bucket->value_size_max = yk_field_number(fields, YK_BUCKET_VALUE_SIZE_MAX);
     bucket->reads = (enum yk_reads)yk_field_number(fields, YK_BUCKET_READS);
+    bucket->acks = (enum yk_acks)yk_field_number(fields, YK_BUCKET_ACK);
     bucket->durability = (enum yk_durability)yk_field_number(fields, YK_BUCKET_DURABILITY);
     enum yk_err err = copies_read(assembly, fields, bucket);
-    if (err == YK_OK) {
-        err = promises_check(assembly, fields);
-    }
     if (err == YK_OK) {
         err = memory_read(assembly, fields, bucket);
     }

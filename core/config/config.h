@@ -25,6 +25,7 @@ struct yk_bucket_config {
     uint32_t copies, min_copies;
     enum yk_durability durability;
     enum yk_reads reads;
+    enum yk_acks acks;
     enum yk_evict evict;
     uint64_t memory_max;   /* bytes; 0: no bound */
     uint32_t slots;        /* power of two */

@@ -138,7 +138,7 @@ bucket_add(struct writer *writer, const struct yk_bucket_config *bucket)
     number_add(writer, YK_BUCKET_MIN_COPIES, bucket->min_copies);
     text_add(writer, YK_BUCKET_DURABILITY, yk_durability_names[bucket->durability]);
     text_add(writer, YK_BUCKET_READS, yk_reads_names[bucket->reads]);
-    text_add(writer, YK_BUCKET_ACK, core_option(writer, YK_BUCKET_ACK)->fallback);
+    text_add(writer, YK_BUCKET_ACK, yk_ack_names[bucket->acks]);
     number_add(writer, YK_BUCKET_MEMORY_MAX, bucket->memory_max);
     text_add(writer, YK_BUCKET_EVICT, yk_evict_names[bucket->evict]);
     number_add(writer, YK_BUCKET_SLOTS, bucket->slots);

@@ -14,7 +14,7 @@ const char *const yk_io_engine_names[] = {"auto", "epoll", "io_uring", NULL};
 const char *const yk_scheduling_names[] = {"batch", "normal", NULL};
 const char *const yk_log_level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 const char *const yk_reads_names[] = {"lease", "confirm", "any", NULL};
-static const char *const ack_names[] = {"all", "primary", NULL};
+const char *const yk_ack_names[] = {"all", "primary", NULL};
 
 #define KEY(name_, type_) .struct_size = YK_OPTION_HEAD, .name = (name_), .type = YK_OPTION_##type_
 
@@ -135,10 +135,11 @@ static const struct yk_option bucket_table[YK_N_BUCKET_KEYS] = {
                              "primary asks all copies each time, which no clock can spoil and "
                              "costs a round trip. any: it is not; any copy answers with something "
                              "that was the newest once, so that reads are spread over them all."},
-    [YK_BUCKET_ACK] = {KEY("ack", ENUM), .fallback = "all", .choices = ack_names,
+    [YK_BUCKET_ACK] = {KEY("ack", ENUM), .fallback = "all", .choices = yk_ack_names,
                        .help =
-                           "Which copies must have a write before it is answered. This version has "
-                           "all only."},
+                           "Which copies must have a write before it is answered: all, or only "
+                           "the primary, which sends it on at the same time: a write of which no "
+                           "other copy knew yet is lost with that node, though it was answered."},
     [YK_BUCKET_MEMORY_MAX] = {KEY("memory_max", SIZE), .fallback = "0",
                               .help = "Memory for the bucket's items on this node; 0: no bound."},
     [YK_BUCKET_EVICT] =

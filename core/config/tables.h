@@ -64,6 +64,7 @@ enum { YK_FIELDS_MAX = 16 };
 extern const char *const yk_role_names[];       /* bit of enum yk_role */
 extern const char *const yk_durability_names[]; /* enum yk_durability */
 extern const char *const yk_reads_names[];      /* enum yk_reads */
+extern const char *const yk_ack_names[];        /* enum yk_acks */
 extern const char *const yk_evict_names[];      /* enum yk_evict */
 extern const char *const yk_io_engine_names[];  /* enum yk_io_engine */
 extern const char *const yk_scheduling_names[]; /* enum yk_scheduling */

@@ -96,6 +96,7 @@ static void
 fill_cluster(const struct yk_node_setup *config, uint32_t bucket_index, struct yk_lane_config *lane)
 {
     lane->is_clustered = true;
+    lane->acks = config->config->buckets[bucket_index].acks;
     lane->nonce = config->nonce;
     lane->incarnation = config->incarnations[bucket_index][lane->lane];
     lane->lease_us = config->lease_us;

@@ -46,6 +46,8 @@ lane_touch(struct yk_lane *lane, struct yk_replica *replica)
     }
 }
 
+static void answer_journaled(struct yk_lane *lane, struct yk_replica *replica, uint64_t version);
+
 /* What waits for the journal */
 
 struct wait {
@@ -121,6 +123,9 @@ lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position)
             lane_note_needed(lane, position);
         }
         yk_replica_journaled(replica, wait.version, wait.n_cuts);
+        if (lane->config.acks == YK_ACKS_PRIMARY) {
+            answer_journaled(lane, replica, wait.version);
+        }
         lane_touch(lane, replica);
     }
 }
@@ -344,6 +349,43 @@ end_verdicts(struct yk_lane *lane, const struct yk_replica *replica, bool is_los
     }
 }
 
+static struct yk_overlay_entry *
+take_answered(struct yk_tail_entry *entry)
+{
+    struct yk_overlay_entry *own = entry->waiter;
+    entry->waiter = NULL;
+    entry->is_answered = false;
+    own->n_prepared--;
+    return own;
+}
+
+static void
+commit_answered(struct yk_lane *lane, struct yk_tail_entry *entry)
+{
+    struct yk_overlay_entry *own = take_answered(entry);
+    lane_queue_applied(lane, own, entry->value);
+    own->was_admitted = false;
+    lane_entry_idle(lane, own);
+}
+
+/* ack = primary: an entry that stands in this node's journal is answered; it is committed, and goes
+ * into the engine, when the others have it. */
+static void
+answer_journaled(struct yk_lane *lane, struct yk_replica *replica, uint64_t version)
+{
+    uint32_t above = yk_tail_above(&replica->tail, version);
+    struct yk_tail_entry *entry = above > 0 ? yk_tail_at(&replica->tail, above - 1) : NULL;
+    if (entry == NULL || entry->version != version || entry->version > replica->journaled ||
+        entry->waiter == NULL || entry->is_answered || entry->kind == YK_ENTRY_FLUSH) {
+        return;
+    }
+    struct yk_op *op = entry->waiter;
+    entry->waiter = op->entry;
+    entry->is_answered = true;
+    op->entry = NULL;
+    lane_finish_write(lane, op);
+}
+
 static void
 replica_committed(void *arg, struct yk_replica *replica, struct yk_tail_entry *entry)
 {
@@ -356,6 +398,10 @@ replica_committed(void *arg, struct yk_replica *replica, struct yk_tail_entry *e
     }
     if (entry->kind == YK_ENTRY_DELETE) {
         slot->floor = entry->version;
+    }
+    if (entry->is_answered) {
+        commit_answered(lane, entry);
+        return;
     }
     struct yk_op *op = entry->waiter;
     if (op == NULL) {
@@ -531,6 +577,12 @@ forget_waiters(struct yk_lane *lane, struct yk_replica *replica)
 {
     for (uint32_t i = yk_tail_above(&replica->tail, replica->commit); i < replica->tail.n; i++) {
         struct yk_tail_entry *entry = yk_tail_at(&replica->tail, i);
+        if (entry->is_answered) {
+            struct yk_overlay_entry *answered = take_answered(entry);
+            lane_forget_prepared(lane, answered);
+            lane_entry_idle(lane, answered);
+            continue;
+        }
         struct yk_op *op = entry->waiter;
         entry->waiter = NULL;
         if (op == NULL) {

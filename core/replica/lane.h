@@ -24,6 +24,7 @@
 #ifndef YK_REPLICA_LANE_H
 #define YK_REPLICA_LANE_H
 
+#include "core/base/promises.h"
 #include "core/replica/copy.h"
 #include "core/replica/replica.h"
 #include "core/ring/ring.h"
@@ -77,6 +78,7 @@ struct yk_lane_config {
     uint64_t epoch;
     /* One of several nodes: epochs come by yk_lane_view, and nobody is served before. */
     bool is_clustered;
+    enum yk_acks acks;
     uint64_t nonce;       /* of this start of the node */
     uint32_t incarnation; /* of this lane */
     int64_t lease_us, grace_us;

@@ -29,6 +29,11 @@ lane_find_committed(const struct yk_lane *lane, const struct yk_op *op,
                     struct yk_buffer **ret_record)
 {
     const struct yk_overlay_entry *entry = yk_overlay_find(&lane->overlay, op);
+    bool is_answered = lane->config.acks == YK_ACKS_PRIMARY && lane->is_clustered;
+    if (is_answered && entry != NULL && entry->n_prepared > 0 && entry->is_known) {
+        *ret_record = entry->newest; /* or a client would not see what it has just written */
+        return true;
+    }
     if (entry == NULL || (!entry->has_committed && !entry->is_applying)) {
         return false;
     }

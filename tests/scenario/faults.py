@@ -6,6 +6,7 @@ Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/scen
 YK_ROUNDS=N: so many rounds of each case.
 """
 import os
+import select
 import sys
 import time
 
@@ -111,6 +112,29 @@ def the_last_copy_is_read():
         servers.wait_whole()
 
 
+def the_primary_alone_answers():
+    """ack = primary: a write is answered though no other copy has it yet, and they get it all the same."""
+    keys = [b"early%d" % i for i in range(60)]
+    with Servers(bucket="ack = primary\n") as servers:
+        clients = [servers.client("a", 20 * SLOW) for _ in keys]
+        yakumo.equal([client.set(key, b"old") for client, key in zip(clients, keys)], [b"STORED"] * 60, "answers")
+        servers.nodes["b"].pause()
+        servers.nodes["c"].pause()
+        for client, key in zip(clients, keys):
+            client.send(b"set %s 0 0 3\r\nnew\r\n" % key)
+        time.sleep(0.4)
+        early = [(client, key) for client, key in zip(clients, keys) if select.select([client.socket], [], [], 0)[0]]
+        yakumo.equal({client.line() for client, _ in early}, {b"STORED"}, "early answers")
+        assert len(early) >= 5, f"{len(early)} of 60 writes were answered while both other servers stood still"
+        servers.nodes["b"].resume()
+        servers.nodes["c"].resume()
+        servers.wait_whole()
+        for client in clients:
+            client.close()
+        for name in NAMES:
+            yakumo.equal(set(values_at(servers, name, [key for _, key in early])), {b"new"}, f"values through {name}")
+
+
 def flushed_while_a_server_is_killed():
     with Servers() as servers:
         under_traffic(servers, lambda i: kill_and_start(servers, NAMES[i % 3]), rounds(2, 40), flush=True)
@@ -168,4 +192,4 @@ def the_gap_of_a_restart():
 
 run(a_server_is_killed, a_server_is_killed_and_started_at_once, two_servers_are_killed, a_manager_is_killed,
     a_server_and_a_manager_are_killed, all_are_killed_at_os, all_are_killed_at_disk, a_server_is_paused,
-    confirmed_reads_and_a_kill, confirmed_reads_and_a_pause, the_last_copy_is_read, flushed_while_a_server_is_killed, the_gap_of_a_fail_over, the_gap_with_a_short_lease, the_gap_of_a_restart)
+    confirmed_reads_and_a_kill, confirmed_reads_and_a_pause, the_last_copy_is_read, the_primary_alone_answers, flushed_while_a_server_is_killed, the_gap_of_a_fail_over, the_gap_with_a_short_lease, the_gap_of_a_restart)

@@ -368,7 +368,6 @@ static const struct error_case error_cases[] = {
      "t.conf:3: min_copies = 2 is more than copies = 1; set min_copies = 1 or less"},
     {{GOOD "min_copies = 0\n"}, "t.conf:3: min_copies: '0' is out of range: write 1 to 7"},
     {{GOOD "reads = leases\n"}, "t.conf:3: reads: unknown value 'leases'; did you mean 'lease'?"},
-    {{GOOD "ack = primary\n"}, "t.conf:3: ack = primary is not in this version; set ack = all"},
     {{GOOD "ack = none\n"}, "t.conf:3: ack: unknown value 'none'; known: all, primary"},
     {{GOOD "memory_max = 12x\n"},
      "t.conf:3: memory_max: '12x' is not a size: write a number with an optional K, M, G or T, "
