@@ -113,7 +113,8 @@ ask(struct yk_control *control, struct known *known, struct question *question,
         (struct question){.number = message.question,
                           .until_us = control->now_us + control_jitter(control, patience_us),
                           .peer = control->managers[control->manager],
-                          .is_fresh = message.is_fresh};
+                          .is_fresh = message.is_fresh,
+                          .is_blind = known != control->known && message.start.replaces == 0};
     yk_pack_init(&pack, YK_CONTROL_SIZE_MAX);
     yk_ask_encode(&pack, &message);
     control_send(control, question->peer, &pack);
@@ -364,12 +365,24 @@ first_missing(const struct yk_control *control)
     return i < control->n_known ? &control->known[i] : NULL;
 }
 
+/* The start before is known now, and was not when the question was asked. */
+static bool
+has_learned_start(const struct yk_control *control, const struct known *known)
+{
+    if (!known->poll.is_blind || known->revision == 0) {
+        return false;
+    }
+    const struct yk_bucket_register *bucket =
+        control_bucket(control, (uint32_t)(known - control->known) - 1);
+    return yk_bucket_register_find(bucket, control->setup.node_id) < bucket->n_nodes;
+}
+
 static void
 poll_answered(struct yk_control *control, struct known *known, const struct yk_answer *answer)
 {
     int64_t wait_us = CONTROL_MS(POLL_MS);
-    if (answer->result == YK_ANSWER_REFUSED && known->poll.is_blind && known->revision > 0) {
-        wait_us = 0; /* it did not name the start before, which is known only now */
+    if (answer->result == YK_ANSWER_REFUSED && has_learned_start(control, known)) {
+        wait_us = 0;
     } else if (answer->result == YK_ANSWER_REFUSED) {
         char line[2 * YK_ERROR_SIZE];
         snprintf(line, sizeof(line), "this node cannot register: %.400s", answer->text);

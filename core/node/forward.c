@@ -44,8 +44,9 @@ struct yk_pending {
     struct yk_pending *next; /* of the chain of ids, or of the free ones */
     struct yk_op *op;
     enum state state;
-    uint32_t n_waits;
-    uint64_t id; /* of this try, while it is sent */
+    bool was_refused; /* once */
+    uint32_t n_waits; /* since it was last worth to look at once */
+    uint64_t id;      /* of this try, while it is sent */
     int64_t deadline_us, due_us;
     uint32_t heap_index;
     struct link *link;                /* while it is sent */
@@ -406,6 +407,7 @@ wait(struct yk_forward *forward, struct yk_pending *pending)
     wait_us -= (int64_t)(world->random(world->arg) % (uint64_t)(wait_us / 2));
     int64_t due_us = forward->now_us + wait_us;
     pending->n_waits++;
+    pending->was_refused = true;
     pending->state = WAITS;
     heap_add(forward, pending, due_us < pending->deadline_us ? due_us : pending->deadline_us);
 }
@@ -435,7 +437,7 @@ static uint32_t
 reader_of(const struct yk_view_bucket *view, const struct yk_op *op)
 {
     const struct yk_slot_record *slot = &view->bucket.slots[op->slot];
-    bool was_refused = op->pending != NULL && op->pending->n_waits > 0;
+    bool was_refused = op->pending != NULL && op->pending->was_refused;
     if (view->bucket.description.reads != YK_READS_ANY || !yk_op_is_read(op) || was_refused) {
         return slot->primary;
     }
@@ -803,6 +805,23 @@ lose(struct yk_forward *forward, struct link *link)
     }
 }
 
+/* Things are not as they were when those that wait were tried last. */
+static void
+wake(struct yk_forward *forward)
+{
+    uint32_t n = forward->n_heap;
+    forward->n_heap = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct yk_pending *pending = forward->heap[i];
+        int64_t due_us = pending->due_us;
+        if (pending->state == WAITS) {
+            pending->n_waits = 0;
+            due_us = forward->now_us;
+        }
+        heap_add(forward, pending, due_us);
+    }
+}
+
 void
 yk_forward_peer(struct yk_forward *forward, uint32_t peer, uint32_t worker, bool is_up)
 {
@@ -815,6 +834,8 @@ yk_forward_peer(struct yk_forward *forward, uint32_t peer, uint32_t worker, bool
     link->is_probed = false;
     if (!is_up) {
         lose(forward, link);
+    } else {
+        wake(forward);
     }
 }
 
@@ -1076,6 +1097,8 @@ void
 yk_forward_view(struct yk_forward *forward, const struct yk_view *view)
 {
     forward->view = view;
+    look_at_clock(forward);
+    wake(forward);
 }
 
 /* Life */

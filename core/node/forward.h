@@ -8,6 +8,8 @@
  *                 |                   |  a write ends in EUNKNOWN
  *     primary   "ops" --> execute --> answer --> "answers"
  *
+ * A new view, or a link that comes up, ends the waits.
+ *
  * ESTALE says that surely nothing was done, and is never given to a client: the op is tried again,
  * by the view of then, until its time is over (TRY_US in forward.c). A write that surely was not
  * done ends in EBUSY then, a read in ETIMEDOUT, a write that was sent and not answered in EUNKNOWN.
