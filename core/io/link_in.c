@@ -128,6 +128,7 @@ adopt(struct link *link, const struct yk_hello *hello)
         links->config.state(links->config.arg, link->peer, link->worker, true);
     } else {
         replace_older(link);
+        yk_link_end_waits(links, link->peer);
     }
 }
 

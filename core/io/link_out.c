@@ -133,6 +133,18 @@ yk_link_waited(struct link *link)
     }
 }
 
+void
+yk_link_end_waits(struct yk_links *links, uint32_t peer)
+{
+    for (uint32_t i = 0; links->peers[peer] != NULL && i <= YK_WORKERS_MAX; i++) {
+        struct link *link = links->peers[peer][i];
+        if (link != NULL && link->state == LINK_WAITING) {
+            link->backoff_ms = LINK_BACKOFF_FIRST_MS;
+            yk_link_set_deadline(link, 1);
+        }
+    }
+}
+
 /* The connection is closed, if there was one. */
 void
 yk_link_lost(struct link *link)

@@ -127,6 +127,8 @@ void yk_link_connected(struct link *link, int error);
 void yk_link_answered(struct link *link, struct yk_slice frame);
 void yk_link_waited(struct link *link);
 void yk_link_lost(struct link *link);
+/* A node that has come to us can be gone to: the back-offs of links to it end. */
+void yk_link_end_waits(struct yk_links *links, uint32_t peer);
 
 /* link_in.c */
 void yk_link_accepted(struct yk_links *links, int fd);
