@@ -567,6 +567,32 @@ test_restart(void)
     close_node(&b);
 }
 
+/* A node that has come to us is gone to at once, however long nobody was there. */
+static void
+test_comes_back(void)
+{
+    struct node a, b;
+    open_node(&a, ID_A, "a", NULL, 1, false);
+    open_node(&b, ID_B, "b", NULL, 1, false);
+    g_autofree char *address = g_strdup(b.listener.text);
+    send_frame(&a.sides[0], meet(&a, ID_B, &b), 0, 1, 1);
+    TURN_UNTIL(&a, &b, b.sides[0].n_frames == 1);
+    close_node(&b);
+    TURN_UNTIL(&a, NULL, a.sides[0].n_down == 1);
+    for (int i = 0; i < 10; i++) {
+        skip_ms(1000);
+        TURN_UNTIL(&a, NULL, yk_links_timeout(a.sides[0].links) > 10);
+    }
+    g_assert_cmpint(yk_links_timeout(a.sides[0].links), >, 300);
+    open_node(&b, ID_B, "b", address, 1, false);
+    send_frame(&b.sides[0], meet(&b, ID_A, &a), 0, 2, 2);
+    TURN_UNTIL(&a, &b, a.sides[0].n_frames == 1);
+    g_assert_true(a.sides[0].n_up == 2 || yk_links_timeout(a.sides[0].links) < 10);
+    TURN_UNTIL(&a, &b, a.sides[0].n_up == 2);
+    close_node(&a);
+    close_node(&b);
+}
+
 /* The address answers, and it is another node, or of another cluster, or without that worker. */
 static void
 test_wrong_one(void)
@@ -1056,8 +1082,8 @@ run_test(gconstpointer data)
     {"both_ways", test_both_ways, engine}, {"itself", test_itself, engine},                        \
         {"large_and_small", test_large_and_small, engine},                                         \
         {"run_of_frames", test_run_of_frames, engine}, {"restart", test_restart, engine},          \
-        {"wrong_one", test_wrong_one, engine}, {"nobody_there", test_nobody_there, engine},        \
-        {"handover", test_handover, engine},                                                       \
+        {"comes_back", test_comes_back, engine}, {"wrong_one", test_wrong_one, engine},            \
+        {"nobody_there", test_nobody_there, engine}, {"handover", test_handover, engine},          \
         {"bytes_behind_hello", test_bytes_behind_hello, engine},                                   \
         {"threads", test_threads, engine}, {"garbage", test_garbage, engine},                      \
         {"refusals", test_refusals, engine}, {"deadline", test_deadline, engine},                  \
