@@ -260,9 +260,11 @@ compare_with_file(struct yk_control *control, struct known *known,
                  "another durability than this node's file says: make the file say the same, and "
                  "restart the node");
     } else if (description->copies != of_file.copies ||
-               description->min_copies != of_file.min_copies) {
+               description->min_copies != of_file.min_copies ||
+               description->reads != of_file.reads) {
         complain(control, known, YK_LOG_WARNING,
-                 "copies or min_copies are others than in this node's file; the register rules");
+                 "copies, min_copies or reads are others than in this node's file; the register "
+                 "rules");
     }
 }
 
