@@ -728,7 +728,9 @@ settle_value(struct yk_forward *forward, const struct yk_pending *pending, struc
     }
     struct yk_value_cache_key key = cache_key(pending->op);
     bool is_hit = (flags & YK_REPLY_UNCHANGED) != 0;
-    yk_value_cache_count(forward->cache, is_hit);
+    if (is_hit || reply->result == YK_OK || reply->result == YK_ENOTFOUND) {
+        yk_value_cache_count(forward->cache, is_hit);
+    }
     if (is_hit && (pending->cached == NULL || pending->cached_version != reply->version)) {
         return false;
     }

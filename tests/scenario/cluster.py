@@ -276,10 +276,10 @@ def gateways_keep_values():
                 equal(a.set(key, key * 200, flags=7), b"STORED", "set")
             expect(b"", "value")
             equal(cache_figure(b, "hits"), 0, "hits of the first time")
-            n_elsewhere = cache_figure(b, "misses")
+            n_elsewhere = cache_figure(b, "items")
             assert n_elsewhere > 100, f"{n_elsewhere} keys of 300 have their primary elsewhere"
             expect(b"", "value from the cache")
-            equal([cache_figure(b, name) for name in ("hits", "misses", "items")], [n_elsewhere] * 3, "figures")
+            equal([cache_figure(b, name) for name in ("hits", "items")], [n_elsewhere] * 2, "figures")
             b.send(b"gets cached1 cached2\r\n")
             equal([line.split()[:4] for line in b.lines() if line.startswith(b"VALUE")],
                   [[b"VALUE", key, b"7", b"%d" % (200 * len(key))] for key in keys[1:3]], "lines of gets")

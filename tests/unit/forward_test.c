@@ -20,7 +20,7 @@ static const uint16_t ops[] = {YK_OP_GET, YK_OP_STORE, YK_OP_ARITH, YK_OP_DELETE
 static struct yk_op_message
 full_message(uint16_t op, size_t key_size, size_t value_size)
 {
-    static uint8_t bytes[YK_KEY_SIZE_MAX + 1];
+    static uint8_t bytes[65535];
     struct yk_op_message message = {
         .id = UINT64_MAX, .epoch = YK_EPOCH_MAX, .slot = YK_SLOTS_MAX - 1, .kept_max = 1u << 30};
     message.request =
@@ -73,6 +73,8 @@ static void
 assert_round_trip(uint16_t op, size_t key_size, size_t value_size)
 {
     struct yk_op_message message = full_message(op, key_size, value_size), got;
+    message.may_cache = value_size % 2 == 1;
+    message.known_version = message.may_cache ? UINT64_MAX - value_size : 0;
     const struct yk_request *a = &message.request, *b = &got.request;
     struct yk_buffer *frame = frame_of(&message);
     struct yk_unpack unpack;
@@ -89,6 +91,8 @@ assert_round_trip(uint16_t op, size_t key_size, size_t value_size)
     g_assert_cmpint(yk_unpack_end(&unpack), ==, YK_OK);
     g_assert_true(got.id == message.id && got.slot == message.slot && got.epoch == message.epoch);
     g_assert_cmpuint(got.kept_max, ==, message.kept_max);
+    g_assert_true(got.may_cache == message.may_cache);
+    g_assert_cmphex(got.known_version, ==, message.known_version);
     g_assert_true(a->op == b->op && a->mode == b->mode && a->flags == b->flags);
     g_assert_true(yk_slice_equal(a->key, b->key) && yk_slice_equal(a->value, b->value));
     g_assert_true(a->cas == b->cas && a->new_cas == b->new_cas);
