@@ -19,10 +19,13 @@
 #define WAIT_WIPE   UINT64_MAX
 #define WAIT_COPIED (UINT64_MAX - 1)
 
+/* For the other members, until nobody knows what becomes of an op. */
+#define WAIT_MAX_US 5000000
+
 enum { TAIL_BYTES_MAX = 64 * 1024, UNCOMMITTED_MAX = 4096, WAITS_MIN = 64 };
 
 static const char no_copies_text[] = "too few copies can be reached; nothing was written";
-static const char unknown_text[] = "outcome unknown: the slot's primary changed";
+static const char unknown_text[] = "outcome unknown: copies do not answer, or the primary changed";
 
 static struct yk_replica *
 replica_of(const struct yk_lane *lane, uint32_t slot)
@@ -331,16 +334,18 @@ end_verdicts(struct yk_lane *lane, const struct yk_replica *replica, bool is_los
     struct yk_op *op;
     slot->verdicts = (struct yk_op_queue){NULL, NULL, 0};
     while ((op = yk_op_queue_pop(&waiting)) != NULL) {
-        if (op->mark > replica->commit && !is_lost) {
+        bool is_late = lane->ticked_us - op->since_us >= WAIT_MAX_US;
+        if (op->mark > replica->commit && !is_lost && !is_late) {
             yk_op_queue_push(&slot->verdicts, op);
             continue;
         }
+        is_late = is_late && op->mark > replica->commit;
         struct yk_overlay_entry *entry = op->entry;
         struct yk_reply reply = op->reply;
         op->is_verdict = false;
         op->entry = NULL;
         entry->n_prepared--;
-        if (is_lost || !lane_may_answer(lane, op->slot)) {
+        if (is_lost || is_late || !lane_may_answer(lane, op->slot)) {
             reply = (struct yk_reply){
                 .struct_size = sizeof(reply), .result = YK_ESTALE, .text = lane_not_primary_text};
         }
@@ -368,6 +373,17 @@ commit_answered(struct yk_lane *lane, struct yk_tail_entry *entry)
     lane_entry_idle(lane, own);
 }
 
+/* The op is to be answered; its entry stays, and what is known of its key. */
+static struct yk_op *
+detach_waiter(struct yk_tail_entry *entry)
+{
+    struct yk_op *op = entry->waiter;
+    entry->waiter = op->entry;
+    entry->is_answered = true;
+    op->entry = NULL;
+    return op;
+}
+
 /* ack = primary: an entry that stands in this node's journal is answered; it is committed, and goes
  * into the engine, when the others have it. */
 static void
@@ -379,11 +395,7 @@ answer_journaled(struct yk_lane *lane, struct yk_replica *replica, uint64_t vers
         entry->waiter == NULL || entry->is_answered || entry->kind == YK_ENTRY_FLUSH) {
         return;
     }
-    struct yk_op *op = entry->waiter;
-    entry->waiter = op->entry;
-    entry->is_answered = true;
-    op->entry = NULL;
-    lane_finish_write(lane, op);
+    lane_finish_write(lane, detach_waiter(entry));
 }
 
 static void
@@ -508,6 +520,7 @@ lane_propose(struct yk_lane *lane, struct yk_op *op)
     entry->newest = op->record;
     entry->is_known = true;
     op->mark = entry->mark = op->version;
+    op->since_us = lane->ticked_us;
     lane_push_prepared(lane, op, entry, NULL);
     lane_touch(lane, replica);
 }
@@ -515,6 +528,7 @@ lane_propose(struct yk_lane *lane, struct yk_op *op)
 void
 lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry)
 {
+    op->since_us = lane->ticked_us;
     lane_push_prepared(lane, op, entry, &lane_slot(lane, op->slot)->verdicts);
 }
 
@@ -545,6 +559,7 @@ lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
         return;
     }
     op->mark = 1;
+    op->since_us = lane->ticked_us;
     op->is_verdict = false;
     for (uint32_t i = 0; i < lane->n_slots; i++) {
         struct yk_replica *replica = &lane->replicas[i];
@@ -598,6 +613,33 @@ forget_waiters(struct yk_lane *lane, struct yk_replica *replica)
         lane_forget_prepared(lane, own);
         lane_fail_write(lane, op, YK_EUNKNOWN, unknown_text);
         lane_entry_idle(lane, own);
+    }
+}
+
+/* The other members do not answer, and no manager says that they are none: whoever waits is told
+ * that nobody knows. */
+static void
+expire_waiters(struct yk_lane *lane, struct yk_replica *replica)
+{
+    struct yk_tail *tail = &replica->tail;
+    if (yk_tail_last(tail) <= replica->commit) {
+        return;
+    }
+    for (uint32_t i = yk_tail_above(tail, replica->commit); i < tail->n; i++) {
+        struct yk_tail_entry *entry = yk_tail_at(tail, i);
+        struct yk_op *op = entry->waiter;
+        if (op == NULL || entry->is_answered) {
+            continue;
+        }
+        if (lane->ticked_us - op->since_us < WAIT_MAX_US) {
+            return; /* and so are the later ones */
+        }
+        if (entry->kind == YK_ENTRY_FLUSH) {
+            entry->waiter = NULL;
+            end_flush_part(lane, op, false);
+        } else {
+            lane_fail_write(lane, detach_waiter(entry), YK_EUNKNOWN, unknown_text);
+        }
     }
 }
 
@@ -699,9 +741,11 @@ void
 yk_lane_tick(struct yk_lane *lane)
 {
     int64_t now_us = boot_us(lane);
+    lane->ticked_us = now_us;
     for (uint32_t i = 0; i < lane->n_slots; i++) {
         struct yk_replica *replica = &lane->replicas[i];
         yk_replica_tick(replica, now_us);
+        expire_waiters(lane, replica);
         end_verdicts(lane, replica, false);
         lane_let_in(lane, replica);
         lane_turn_away_late(lane, replica, now_us);
@@ -853,6 +897,7 @@ enum yk_err
 lane_clustered_init(struct yk_lane *lane)
 {
     const struct yk_lane_config *config = &lane->config;
+    lane->ticked_us = boot_us(lane);
     lane->replicas = calloc(lane->n_slots, sizeof(struct yk_replica));
     if (lane->replicas == NULL) {
         return YK_ENOMEM;

@@ -166,6 +166,7 @@ struct yk_lane {
     struct waits waits;
     enum yk_reads reads_by;
     uint32_t n_unconfirmed; /* ops at the door */
+    int64_t ticked_us;
 
     struct copying *copying; /* own */
     uint64_t n_copies;       /* begun since the start */

@@ -20,7 +20,7 @@ struct yk_tail_entry {
     struct yk_buffer *key;   /* NULL: none */
     struct yk_buffer *value; /* the record; NULL: none */
     void *waiter;            /* who is to be told when it is committed, or NULL: the lane's */
-    bool is_answered;        /* ack = primary: nobody waits, waiter is the key's overlay entry */
+    bool is_answered;        /* nobody waits any more: waiter is the key's overlay entry */
 };
 
 struct yk_tail {

@@ -63,6 +63,7 @@ struct yk_op {
     uint64_t mark;              /* with a journal: of the bundle that its end waits for */
     uint32_t reign;             /* clustered: of its slot, when its record was looked for */
     int64_t question_us;        /* clustered: reads = confirm, which question it waits for */
+    int64_t since_us;           /* clustered: waits for the other members, about since then */
     bool is_verdict;            /* then: changes nothing, and waits for what it was judged on */
     uint8_t errand;             /* enum yk_errand: the lane's own, no client waits for it */
     bool is_promoted;           /* a read that found something to write: it is a write now */
