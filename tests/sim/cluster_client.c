@@ -101,7 +101,11 @@ choose_request(struct client *client, uint32_t key)
         kind = HISTORY_GETS;
     }
     operation = history_add(sim.history, kind, key);
-    *request = (struct yk_request){.op = operation_of[kind].op, .mode = operation_of[kind].mode};
+    *request = (struct yk_request){.op = YK_OP_FLUSH};
+    if (kind != HISTORY_FLUSH) {
+        request->op = operation_of[kind].op;
+        request->mode = operation_of[kind].mode;
+    }
     if (request->op == YK_OP_ARITH) {
         request->delta = operation->delta = 1 + sim_below(1000);
     }
