@@ -793,7 +793,7 @@ def read_tables(path):
         return {}
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    return {match[1]: match[2] for match in re.finditer(r"<!-- (\w+) -->\n(.*?)<!-- end -->\n", text, re.S)}
+    return {match[1]: match[2] for match in re.finditer(r"<!-- ([\w-]+) -->\n(.*?)<!-- end -->\n", text, re.S)}
 
 
 def write_tables(path, tables):
@@ -816,7 +816,7 @@ def write_quotes(path, tables):
         index = int(match[3])
         return match[1] + (found[index] if index < len(found) else match[4]) + "<!-- end -->\n"
 
-    quoted = re.sub(r"(<!-- RESULTS (\w+) (\d+) -->\n)(.*?)<!-- end -->\n", quote, text, flags=re.S)
+    quoted = re.sub(r"(<!-- RESULTS ([\w-]+) (\d+) -->\n)(.*?)<!-- end -->\n", quote, text, flags=re.S)
     if quoted != text:
         with open(path, "w", encoding="utf-8") as file:
             file.write(quoted)
