@@ -69,7 +69,7 @@ yk_bundle_extend(struct yk_bundle *bundle, uint64_t size)
 void
 yk_bundle_add(struct yk_bundle *bundle, const struct yk_entry *entry)
 {
-    uint64_t size = yk_entry_size(entry->key.size, entry->value.size);
+    uint64_t size = yk_entry_size_of(entry);
     YK_ASSERT(bundle->size + size <= bundle->room);
     yk_entry_encode(entry, bundle->bytes + bundle->size);
     bundle->size += (uint32_t)size;

@@ -13,7 +13,8 @@ enum {
     HEAD_NAMES = 80, /* offset of the first name */
     HEAD_CHECKSUM = YK_JOURNAL_HEAD_SIZE - 8,
     BATCH_CHECKSUM = YK_BATCH_HEAD_SIZE - 8,
-    ENTRY_KIND_MAX = YK_ENTRY_COPIED
+    ENTRY_KIND_MAX = YK_ENTRY_COPIED,
+    KIND_HAS_TOKEN = 0x80
 };
 
 static uint8_t *
@@ -170,7 +171,7 @@ yk_entry_encode(const struct yk_entry *entry, uint8_t *to)
     uint32_t value_size = (uint32_t)entry->value.size;
     uint16_t zero = 0;
     uint16_t key_size = (uint16_t)entry->key.size;
-    uint8_t kind = (uint8_t)entry->kind;
+    uint8_t kind = (uint8_t)(entry->kind | (entry->token != 0 ? KIND_HAS_TOKEN : 0));
     YK_ASSERT(entry->key.size <= UINT16_MAX && entry->value.size <= UINT32_MAX);
     uint8_t *at = put(to, &value_size, 4);
     at = put(at, &key_size, 2);
@@ -180,6 +181,9 @@ yk_entry_encode(const struct yk_entry *entry, uint8_t *to)
     at = put(at, &zero, 2);
     at = put(at, &entry->lag, 4);
     at = put(at, &entry->version, 8);
+    if (entry->token != 0) {
+        at = put(at, &entry->token, 8);
+    }
     if (key_size > 0) {
         at = put(at, entry->key.data, key_size);
     }
@@ -202,7 +206,7 @@ yk_entry_next(const struct yk_batch *batch, size_t *offset, struct yk_entry *ret
         return YK_ECORRUPT;
     }
     const uint8_t *from = (const uint8_t *)batch->entries.data + *offset;
-    struct yk_entry entry;
+    struct yk_entry entry = {0};
     const uint8_t *at = take(from, &value_size, 4);
     at = take(at, &key_size, 2);
     at = take(at, &kind, 1);
@@ -210,13 +214,23 @@ yk_entry_next(const struct yk_batch *batch, size_t *offset, struct yk_entry *ret
     take(at, &entry.slot, 2);
     take(from + YK_ENTRY_HEAD_SIZE - 12, &entry.lag, 4);
     take(from + YK_ENTRY_HEAD_SIZE - 8, &entry.version, 8);
-    if (kind == 0 || kind > ENTRY_KIND_MAX || yk_entry_size(key_size, value_size) > left) {
+    bool has_token = (kind & KIND_HAS_TOKEN) != 0;
+    uint64_t size = yk_entry_size(key_size, value_size) + (has_token ? YK_ENTRY_TOKEN_SIZE : 0);
+    kind &= (uint8_t)~KIND_HAS_TOKEN;
+    if (kind == 0 || kind > ENTRY_KIND_MAX || size > left) {
         return YK_ECORRUPT;
     }
+    at = from + YK_ENTRY_HEAD_SIZE;
+    if (has_token) {
+        at = take(at, &entry.token, 8);
+        if (entry.token == 0) {
+            return YK_ECORRUPT;
+        }
+    }
     entry.kind = (enum yk_entry_kind)kind;
-    entry.key = yk_slice_of(from + YK_ENTRY_HEAD_SIZE, key_size);
-    entry.value = yk_slice_of(from + YK_ENTRY_HEAD_SIZE + key_size, value_size);
-    *offset += yk_entry_size(key_size, value_size);
+    entry.key = yk_slice_of(at, key_size);
+    entry.value = yk_slice_of(at + key_size, value_size);
+    *offset += size;
     *ret_entry = entry;
     return YK_OK;
 }

@@ -2,7 +2,7 @@
  *
  *     file   = head (YK_JOURNAL_HEAD_SIZE bytes) batch...
  *     batch  = head (56 bytes) entry... ; begins at a multiple of the file's `align`
- *     entry  = head (24 bytes) key value
+ *     entry  = head (24 bytes) [token (8 bytes)] key value
  *
  * A position (LSN) is a count of bytes since the log began: byte `offset` of a segment is at
  * start + offset. Its own, and a salt that each file gets anew, keep what an earlier use of the
@@ -16,8 +16,7 @@
  *                       previous_end u64 | synced u64 | n_entries u32 | zero u32 |
  *                       checksum u64 (of all but itself, seeded by the salt)
  *     head of an entry  value_size u32 | key_size u16 | kind u8 | bucket u8 | slot u16 | zero u16 |
- *                       lag u32 | version u64
-
+ *                       lag u32 | version u64; the highest bit of kind: a token follows
  *
  * Threads: pure. Ownership: decoded names, keys and values borrow from the bytes. */
 #ifndef YK_JOURNAL_FORMAT_H
@@ -70,7 +69,7 @@ void yk_batch_seal(uint8_t *bytes, const struct yk_batch *batch, uint64_t salt);
 enum yk_err yk_batch_decode(struct yk_slice bytes, uint64_t position, uint64_t salt,
                             struct yk_batch *ret_batch) YK_MUST_CHECK;
 
-/* Writes yk_entry_size bytes. */
+/* Writes yk_entry_size_of bytes. */
 void yk_entry_encode(const struct yk_entry *entry, uint8_t *to);
 /* Takes the entry at *offset of a batch's entries and moves it. ENOTFOUND: no more. ECORRUPT: the
  * writer made a mistake, since the batch's checksum was right. */

@@ -14,6 +14,7 @@
 enum {
     TRY_US = 5000000,     /* from an op's first try to its last */
     READ_US = 1000000,    /* for an answer to a read, until it is asked again */
+    LEAVE_US = 20000,     /* for an answer of one who is the primary no more */
     WAIT_FIRST_US = 5000, /* before the next try; doubled */
     WAIT_MAX_US = 100000,
     N_LINK_CHAINS = 64,
@@ -48,6 +49,7 @@ struct yk_pending {
     uint32_t n_waits; /* since it was last worth to look at once */
     uint64_t id;      /* of this try, while it is sent */
     int64_t deadline_us, due_us;
+    int64_t answer_us; /* while it is sent: until then it is waited for */
     uint32_t heap_index;
     struct link *link;                /* while it is sent */
     struct yk_pending *newer, *older; /* of those that are sent there */
@@ -88,7 +90,9 @@ struct yk_forward {
     struct yk_forward_config config;
     const struct yk_view *view;
     int64_t now_us;
-    uint64_t last_id;
+    uint64_t last_id, last_token;
+    uint64_t *
+        *seen; /* of each bucket, of each slot: a version that a write was given; NULL: none */
     uint32_t n_links, n_pending;
     struct link *links[N_LINK_CHAINS];
     struct link *outputs;
@@ -379,11 +383,16 @@ fail(struct yk_forward *forward, struct yk_pending *pending, enum yk_err result,
     end(forward, pending, &reply);
 }
 
-/* Its time is over, and surely nothing was done. */
+/* Its time is over, and nothing is under way. */
 static void
 give_up(struct yk_forward *forward, struct yk_pending *pending)
 {
-    fail(forward, pending, yk_op_is_read(pending->op) ? YK_ETIMEDOUT : YK_EBUSY, no_primary_text);
+    if (pending->op->is_again) {
+        fail(forward, pending, YK_EUNKNOWN, unknown_text);
+    } else {
+        fail(forward, pending, yk_op_is_read(pending->op) ? YK_ETIMEDOUT : YK_EBUSY,
+             no_primary_text);
+    }
 }
 
 /* Tries */
@@ -516,7 +525,10 @@ send_op(struct yk_forward *forward, struct yk_pending *pending, struct link *lin
                                     .epoch = epoch,
                                     .slot = (uint16_t)slot,
                                     .kept_max = op->kept_max,
-                                    .request = op->request};
+                                    .request = op->request,
+                                    .token = op->token,
+                                    .after = op->after,
+                                    .is_again = op->is_again};
     if (pending->flush != NULL) {
         message.request.key = message.request.value = yk_slice_of(NULL, 0);
         message.request.delta = pending->digest;
@@ -547,7 +559,8 @@ send_op(struct yk_forward *forward, struct yk_pending *pending, struct link *lin
     link->answer_bytes += pending->answer_bytes;
     int64_t again_us = forward->now_us + READ_US;
     bool is_again = yk_op_is_read(op) && again_us < pending->deadline_us;
-    heap_add(forward, pending, is_again ? again_us : pending->deadline_us);
+    pending->answer_us = is_again ? again_us : pending->deadline_us;
+    heap_add(forward, pending, pending->answer_us);
 }
 
 /* To where the slot is by the view of now, or it waits. */
@@ -571,10 +584,64 @@ try_now(struct yk_forward *forward, struct yk_pending *pending)
     }
 }
 
+/* Tokens */
+
+static uint64_t *
+seen_of(struct yk_forward *forward, const struct yk_op *op)
+{
+    uint64_t **seen = &forward->seen[op->bucket_index];
+    if (*seen == NULL) {
+        uint32_t bits = forward->config.buckets[op->bucket_index]->ring.slot_bits;
+        *seen = calloc((size_t)1 << bits, sizeof(**seen));
+    }
+    return *seen != NULL ? *seen + op->slot : NULL;
+}
+
+static void
+note_version(struct yk_forward *forward, const struct yk_op *op, uint64_t version)
+{
+    uint64_t *seen = seen_of(forward, op);
+    if (seen != NULL && *seen < version) {
+        *seen = version;
+    }
+}
+
+static void
+give_token(struct yk_forward *forward, struct yk_op *op)
+{
+    const uint64_t *seen = seen_of(forward, op);
+    forward->last_token += forward->last_token == UINT64_MAX ? 2 : 1; /* 0 is none */
+    op->token = forward->last_token;
+    op->after = seen != NULL ? *seen : 0;
+}
+
+/* What is answered by what is stored. Any other answer to a write that is sent again says nothing
+ * of the try before. */
+static bool
+is_verdict(enum yk_err result)
+{
+    return result == YK_OK || result == YK_ENOTFOUND || result == YK_EEXISTS ||
+           result == YK_ENOTSTORED || result == YK_ENOTNUMBER;
+}
+
+/* Is it to be sent (again) instead of being answered so? */
+static bool
+goes_on(struct yk_op *op, const struct yk_reply *reply)
+{
+    bool is_forgotten = (reply->flags & YK_REPLY_FORGOTTEN) != 0;
+    bool is_unknown = reply->result == YK_EUNKNOWN && op->token != 0;
+    op->is_again = op->is_again || is_unknown;
+    return reply->result == YK_ESTALE ||
+           (op->is_again && !is_forgotten && !is_verdict((enum yk_err)reply->result));
+}
+
 bool
 yk_forward_submit(struct yk_forward *forward, struct yk_op *op)
 {
     struct target target = look(forward, op);
+    if (yk_op_has_token(op)) {
+        give_token(forward, op);
+    }
     if (target.is_here) {
         return false;
     }
@@ -600,7 +667,10 @@ bool
 yk_forward_ended(struct yk_forward *forward, struct yk_op *op, const struct yk_reply *reply)
 {
     struct yk_pending *pending = op->pending;
-    if (reply->result != YK_ESTALE) {
+    if (!goes_on(op, reply)) {
+        if (op->token != 0 && reply->result == YK_OK) {
+            note_version(forward, op, op->version);
+        }
         if (pending != NULL) {
             op->pending = NULL;
             free_pending(forward, pending);
@@ -608,13 +678,18 @@ yk_forward_ended(struct yk_forward *forward, struct yk_op *op, const struct yk_r
         return false;
     }
     look_at_clock(forward);
+    if (reply->result == YK_EUNKNOWN && op->version > op->after) {
+        op->after = op->version - 1; /* of the very entry that nobody knows about */
+    }
     forget_try(op);
-    if (pending == NULL) {
+    bool is_late = op->is_again && op->since_us + TRY_US <= forward->now_us;
+    if (pending == NULL && !is_late) {
         pending = new_pending(forward, op);
         op->pending = pending;
     }
     if (pending == NULL) {
-        end_later(forward, op, YK_EBUSY, too_many_text);
+        end_later(forward, op, op->is_again ? YK_EUNKNOWN : YK_EBUSY,
+                  is_late ? unknown_text : too_many_text);
     } else {
         wait(forward, pending); /* give_up, if its time is over */
     }
@@ -762,7 +837,10 @@ hear_answer(struct yk_forward *forward, const struct link *link, struct yk_answe
     if (!settle_value(forward, pending, reply)) {
         reply->result = YK_ESTALE;
     }
-    if (reply->result == YK_ESTALE && pending->flush == NULL) {
+    if (pending->flush == NULL && message->version != 0) {
+        note_version(forward, pending->op, message->version);
+    }
+    if (pending->flush == NULL && goes_on(pending->op, reply)) {
         take_back(forward, pending);
         wait(forward, pending);
     } else if (is_read && reply->value.size > pending->op->kept_max) {
@@ -798,7 +876,9 @@ lose(struct yk_forward *forward, struct link *link)
 {
     struct yk_pending *pending;
     while ((pending = link->oldest) != NULL) {
-        if (yk_op_is_read(pending->op)) {
+        struct yk_op *op = pending->op;
+        if (pending->flush == NULL && (yk_op_is_read(op) || op->token != 0)) {
+            op->is_again = op->token != 0;
             take_back(forward, pending);
             wait(forward, pending);
         } else {
@@ -819,6 +899,8 @@ wake(struct yk_forward *forward)
         if (pending->state == WAITS) {
             pending->n_waits = 0;
             due_us = forward->now_us;
+        } else if (due_us > forward->now_us + LEAVE_US) {
+            due_us = forward->now_us + LEAVE_US; /* to be looked at: see has_moved */
         }
         heap_add(forward, pending, due_us);
     }
@@ -845,7 +927,7 @@ yk_forward_peer(struct yk_forward *forward, uint32_t peer, uint32_t worker, bool
 
 static void
 answer(struct yk_forward *forward, uint32_t peer, uint32_t worker, uint64_t id,
-       const struct yk_reply *reply)
+       const struct yk_reply *reply, uint64_t version)
 {
     struct link *link = find_link(forward, peer, worker, true);
     if (link == NULL) {
@@ -855,7 +937,7 @@ answer(struct yk_forward *forward, uint32_t peer, uint32_t worker, uint64_t id,
     if (link->answers.size + reply->value.size > YK_FORWARD_FRAME_SOFT) {
         send_answers(forward, link);
     }
-    yk_answers_write(&link->answers, id, reply);
+    yk_answers_write(&link->answers, id, reply, version);
     link->n_answers++;
     has_output(forward, link);
 }
@@ -880,7 +962,8 @@ yk_forward_answer(struct yk_forward *forward, struct yk_op *op, const struct yk_
         instead.value = yk_slice_of(NULL, 0);
         reply = &instead;
     }
-    answer(forward, remote->peer, remote->worker, remote->id, reply);
+    bool is_done = op->token != 0 && reply->result == YK_OK;
+    answer(forward, remote->peer, remote->worker, remote->id, reply, is_done ? op->version : 0);
     forward->n_remote--;
     forward->remote_bytes -= remote->bytes;
     free(remote);
@@ -954,6 +1037,10 @@ make_remote(const struct yk_forward *forward, uint32_t bucket, const struct yk_o
     op->origin = YK_ORIGIN_REMOTE;
     op->is_cached_there = message->may_cache;
     op->known_version = message->known_version;
+    op->token = message->token;
+    op->after = message->after;
+    op->is_again = message->is_again;
+    op->sent_epoch = message->epoch;
     op->executor = (uint16_t)forward->config.worker;
     op->is_kept = true;
     op->kept_max =
@@ -980,7 +1067,7 @@ hear_op(struct yk_forward *forward, uint32_t peer, uint32_t worker, uint32_t buc
     }
     if (remote == NULL) {
         struct yk_reply reply = {.struct_size = sizeof(reply), .result = result};
-        answer(forward, peer, worker, message->id, &reply);
+        answer(forward, peer, worker, message->id, &reply, 0);
         return;
     }
     remote->peer = peer;
@@ -1013,12 +1100,35 @@ yk_forward_hear_ops(struct yk_forward *forward, uint32_t peer, uint32_t worker,
 
 /* Time */
 
+/* Does somebody else lead its slot by now, whom it may be sent to as well? */
+static bool
+has_moved(const struct yk_forward *forward, const struct yk_pending *pending)
+{
+    const struct yk_op *op = pending->op;
+    if (pending->state != SENT || pending->flush != NULL ||
+        (!yk_op_is_read(op) && op->token == 0)) {
+        return false;
+    }
+    struct target target = look(forward, op);
+    return target.is_here || (target.is_known && (target.peer != pending->link->peer ||
+                                                  target.worker != pending->link->worker));
+}
+
 static void
 on_due(struct yk_forward *forward, struct yk_pending *pending)
 {
+    struct yk_op *op = pending->op;
     bool is_over = forward->now_us >= pending->deadline_us;
-    bool is_read = yk_op_is_read(pending->op);
-    if (pending->state == SENT && !is_read) {
+    bool is_read = yk_op_is_read(op);
+    bool has_left = !is_over && has_moved(forward, pending);
+    if (pending->state == SENT && !has_left && forward->now_us < pending->answer_us) {
+        heap_remove(forward, pending);
+        heap_add(forward, pending, pending->answer_us);
+    } else if (has_left) {
+        op->is_again = op->token != 0;
+        take_back(forward, pending);
+        try_now(forward, pending);
+    } else if (pending->state == SENT && !is_read) {
         fail(forward, pending, YK_EUNKNOWN, unknown_text);
     } else if (is_over && pending->state == SENT) {
         fail(forward, pending, YK_ETIMEDOUT, NULL);
@@ -1115,11 +1225,15 @@ yk_forward_new(const struct yk_forward_config *config, struct yk_forward **ret_f
     }
     forward->config = *config;
     forward->cache = config->cache_bytes > 0 ? yk_value_cache_new(config->cache_bytes) : NULL;
-    if (config->cache_bytes > 0 && forward->cache == NULL) {
+    forward->seen = calloc(config->n_buckets + 1, sizeof(*forward->seen));
+    if (forward->seen == NULL || (config->cache_bytes > 0 && forward->cache == NULL)) {
+        yk_value_cache_free(forward->cache);
+        free(forward->seen);
         free(forward);
         return YK_ENOMEM;
     }
     forward->last_id = world->random(world->arg) & ~(uint64_t)UINT32_MAX;
+    forward->last_token = world->random(world->arg);
     *ret_forward = forward;
     return YK_OK;
 }
@@ -1148,6 +1262,10 @@ yk_forward_free(struct yk_forward *forward)
     for (uint32_t i = 0; i < forward->n_texts; i++) {
         free(forward->texts[i]);
     }
+    for (uint32_t i = 0; i < forward->config.n_buckets; i++) {
+        free(forward->seen[i]);
+    }
+    free(forward->seen);
     yk_value_cache_free(forward->cache);
     free(forward->heap);
     free(forward);

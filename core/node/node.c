@@ -101,6 +101,7 @@ fill_cluster(const struct yk_node_setup *config, uint32_t bucket_index, struct y
     lane->incarnation = config->incarnations[bucket_index][lane->lane];
     lane->lease_us = config->lease_us;
     lane->grace_us = config->grace_us;
+    lane->mutant = config->mutant;
 }
 
 static enum yk_err

@@ -31,7 +31,8 @@ struct yk_node_setup {
     uint64_t nonce;                      /* of this start */
     const uint32_t *const *incarnations; /* of each bucket, for each lane */
     int64_t lease_us, grace_us;
-    uint64_t seed; /* for hash tables */
+    uint32_t mutant; /* for tests, see core/replica/replica.h */
+    uint64_t seed;   /* for hash tables */
     const char *(*make_folder)(void *arg, const struct yk_backend_place *place, char *error);
     void *make_folder_arg;
     void (*facts)(void *arg, const char *topic, yk_fact_fn fn, void *fn_arg);

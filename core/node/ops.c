@@ -9,7 +9,8 @@
 enum { OP_FIELDS = 20, ANSWER_FIELDS = 10 };
 
 static const uint32_t reply_flags = YK_REPLY_STALE | YK_REPLY_WON | YK_REPLY_TAKEN |
-                                    YK_REPLY_WAS_HIT | YK_REPLY_IS_VERSION | YK_REPLY_UNCHANGED;
+                                    YK_REPLY_WAS_HIT | YK_REPLY_FORGOTTEN | YK_REPLY_IS_VERSION |
+                                    YK_REPLY_UNCHANGED;
 
 /* Writing */
 
@@ -24,7 +25,9 @@ void
 yk_ops_write(struct yk_pack *pack, const struct yk_op_message *message)
 {
     const struct yk_request *request = &message->request;
-    yk_pack_array(pack, message->may_cache ? OP_FIELDS + 1 : OP_FIELDS);
+    bool has_token = message->token != 0;
+    uint32_t n_more = has_token && message->is_again ? 2 : has_token || message->may_cache ? 1 : 0;
+    yk_pack_array(pack, OP_FIELDS + n_more);
     yk_pack_uint(pack, message->id);
     yk_pack_uint(pack, message->slot);
     yk_pack_uint(pack, message->epoch);
@@ -42,15 +45,18 @@ yk_ops_write(struct yk_pack *pack, const struct yk_op_message *message)
     write_ttl(pack, &request->vivify);
     write_ttl(pack, &request->recache);
     yk_pack_uint(pack, request->client_flags);
-    if (message->may_cache) {
-        yk_pack_uint(pack, message->known_version);
+    if (n_more > 0) {
+        yk_pack_uint(pack, has_token ? message->token : message->known_version);
+    }
+    if (n_more > 1) {
+        yk_pack_uint(pack, message->after);
     }
 }
 
 void
-yk_answers_write(struct yk_pack *pack, uint64_t id, const struct yk_reply *reply)
+yk_answers_write(struct yk_pack *pack, uint64_t id, const struct yk_reply *reply, uint64_t version)
 {
-    yk_pack_array(pack, ANSWER_FIELDS);
+    yk_pack_array(pack, version != 0 ? ANSWER_FIELDS + 1 : ANSWER_FIELDS);
     yk_pack_uint(pack, id);
     yk_pack_uint(pack, reply->result);
     yk_pack_uint(pack, reply->flags & reply_flags);
@@ -68,6 +74,9 @@ yk_answers_write(struct yk_pack *pack, uint64_t id, const struct yk_reply *reply
         yk_pack_text(pack, reply->text);
     } else {
         yk_pack_nil(pack);
+    }
+    if (version != 0) {
+        yk_pack_uint(pack, version);
     }
 }
 
@@ -168,7 +177,7 @@ yk_ops_next(struct yk_unpack *unpack, struct yk_op_message *ret_message)
 {
     struct yk_op_message message = {.request.struct_size = sizeof(message.request)};
     struct yk_request *request = &message.request;
-    message.may_cache = yk_unpack_array(unpack) > OP_FIELDS;
+    uint32_t n = yk_unpack_array(unpack);
     message.id = yk_unpack_uint(unpack, UINT64_MAX);
     message.slot = (uint16_t)yk_unpack_uint(unpack, YK_SLOTS_MAX - 1);
     message.epoch = (uint32_t)yk_unpack_uint(unpack, YK_EPOCH_MAX);
@@ -186,10 +195,17 @@ yk_ops_next(struct yk_unpack *unpack, struct yk_op_message *ret_message)
     read_ttl(unpack, &request->vivify);
     read_ttl(unpack, &request->recache);
     request->client_flags = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX);
+    message.may_cache = n > OP_FIELDS && request->op == YK_OP_GET;
     message.known_version = message.may_cache ? yk_unpack_uint(unpack, UINT64_MAX) : 0;
+    if (n > OP_FIELDS && !message.may_cache) {
+        message.token = yk_unpack_uint(unpack, UINT64_MAX);
+        message.is_again = n > OP_FIELDS + 1;
+        message.after = message.is_again ? yk_unpack_uint(unpack, UINT64_MAX) : 0;
+    }
     yk_unpack_leave(unpack);
     if (unpack->wrong == NULL &&
-        (!is_sound(request) || (request->flags & ~(uint32_t)YK_OPS_FLAGS) != 0)) {
+        (!is_sound(request) || (request->flags & ~(uint32_t)YK_OPS_FLAGS) != 0 ||
+         (message.is_again && message.token == 0))) {
         yk_unpack_fail(unpack, "an op that cannot be");
     }
     *ret_message = message;
@@ -222,7 +238,7 @@ yk_answers_next(struct yk_unpack *unpack, struct yk_answer_message *ret_message)
 {
     struct yk_answer_message message = {.reply.struct_size = sizeof(message.reply)};
     struct yk_reply *reply = &message.reply;
-    (void)yk_unpack_array(unpack);
+    uint32_t n = yk_unpack_array(unpack);
     message.id = yk_unpack_uint(unpack, UINT64_MAX);
     reply->result = read_result(unpack);
     reply->flags = (uint32_t)yk_unpack_uint(unpack, UINT32_MAX) & reply_flags;
@@ -241,6 +257,7 @@ yk_answers_next(struct yk_unpack *unpack, struct yk_answer_message *ret_message)
     } else {
         message.text = yk_unpack_text(unpack, YK_OPS_TEXT_MAX);
     }
+    message.version = n > ANSWER_FIELDS ? yk_unpack_uint(unpack, UINT64_MAX) : 0;
     yk_unpack_leave(unpack);
     if (unpack->wrong == NULL && !is_printable(message.text)) {
         yk_unpack_fail(unpack, "a text that cannot be printed");

@@ -6,10 +6,12 @@
  *         op       (id, slot, epoch, kind, mode, flags, kept max, key, value, cas, new cas, delta,
  *                  initial, expiry, vivify, recache, client flags): numbers, but key and value:
  *                  bytes; each of the three times: kind, ms. Of a GET of one who keeps values one
- *                  more number: the version that he has, or 0
+ *                  more number: the version that he has, or 0. Of a write that may be sent again
+ *                  its token; and, when it is, the version behind which earlier tries would stand
  *     [2, "answers", [answers]]
  *         answer   (id, result, flags, version, number, client flags, expiry, last access, value,
- *                  text): numbers, but value: bytes or nil, text: text or nil
+ *                  text): numbers, but value: bytes or nil, text: text or nil. Of a write with a
+ *                  token that was done one more number: the version that it was given
  *
  * The id is the asker's own. epoch is that of the slot as the asker knows it. kept max: bytes of a
  * value that may be answered, see struct yk_op. A FLUSH has no key, its slot stands for the lane
@@ -41,17 +43,22 @@ struct yk_op_message {
     struct yk_request request; /* bucket is left out */
     bool may_cache; /* the asker keeps values, and has the one of known_version; 0: none */
     uint64_t known_version;
+    uint64_t token, after; /* see struct yk_op */
+    bool is_again;
 };
 
 struct yk_answer_message {
     uint64_t id;
     struct yk_reply reply; /* without its text */
     struct yk_slice text;  /* data NULL: none. Printable ASCII */
+    uint64_t version;      /* of the change that was made, where that is told; 0 */
 };
 
 /* Items, one behind the other. */
 void yk_ops_write(struct yk_pack *pack, const struct yk_op_message *message);
-void yk_answers_write(struct yk_pack *pack, uint64_t id, const struct yk_reply *reply);
+/* version: of the change that was made; 0: it is not told. */
+void
+yk_answers_write(struct yk_pack *pack, uint64_t id, const struct yk_reply *reply, uint64_t version);
 /* The frame of so many items; NULL: something of it was left out, or there is no memory. */
 struct yk_buffer *yk_ops_frame(const struct yk_pack *items, uint32_t n, const char *bucket);
 struct yk_buffer *yk_answers_frame(const struct yk_pack *items, uint32_t n);

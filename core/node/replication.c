@@ -9,7 +9,7 @@
 #include "core/base/buffer.h"
 #include "core/wire/unpack.h"
 
-enum { FRAME_SOFT_MAX = 4 * 1024 * 1024, HEAD_MAX = 256 };
+enum { FRAME_SOFT_MAX = 4 * 1024 * 1024, HEAD_MAX = 256, ENTRY_FIELDS = 5 };
 
 static const char method[] = "replicate";
 static const char copy_method[] = "copy";
@@ -118,11 +118,12 @@ yk_talk_append(struct yk_talk *talk, uint32_t peer, uint32_t worker, uint32_t bu
         yk_pack_uint(pack, append->reign);
         yk_pack_uint(pack, append->reign_epoch);
     }
-    yk_pack_array(pack, 4 * append->n_entries);
+    yk_pack_array(pack, ENTRY_FIELDS * append->n_entries);
     for (uint32_t i = 0; i < append->n_entries; i++) {
         const struct yk_tail_entry *entry = yk_tail_at(tail, append->first + i);
         yk_pack_uint(pack, entry->kind);
         yk_pack_uint(pack, entry->version);
+        yk_pack_uint(pack, entry->token);
         yk_pack_bytes(pack, slice_of(entry->key));
         yk_pack_bytes(pack, slice_of(entry->value));
     }
@@ -301,15 +302,16 @@ read_entries(struct yk_unpack *unpack, struct yk_append *append, struct yk_entry
 {
     uint32_t n = yk_unpack_array(unpack);
     uint64_t last = append->prev;
-    if (n % 4 != 0 || n / 4 > YK_APPEND_ENTRIES_MAX) {
+    if (n % ENTRY_FIELDS != 0 || n / ENTRY_FIELDS > YK_APPEND_ENTRIES_MAX) {
         yk_unpack_fail(unpack, "too many entries");
         return;
     }
-    for (uint32_t i = 0; i < n / 4; i++) {
+    for (uint32_t i = 0; i < n / ENTRY_FIELDS; i++) {
         struct yk_entry *entry = &entries[i];
         uint64_t kind = yk_unpack_uint(unpack, YK_ENTRY_FLUSH);
         *entry = (struct yk_entry){.kind = (enum yk_entry_kind)kind, .slot = append->slot};
         entry->version = yk_unpack_uint(unpack, UINT64_MAX);
+        entry->token = yk_unpack_uint(unpack, UINT64_MAX);
         entry->key = yk_unpack_bytes(unpack, YK_KEY_SIZE_MAX);
         entry->value = yk_unpack_bytes(unpack, YK_VALUE_SIZE_MAX + YK_RECORD_OVERHEAD_MAX);
         bool has_key = kind == YK_ENTRY_PUT || kind == YK_ENTRY_DELETE;
@@ -321,7 +323,7 @@ read_entries(struct yk_unpack *unpack, struct yk_append *append, struct yk_entry
         last = entry->version;
     }
     yk_unpack_leave(unpack);
-    append->n_entries = n / 4;
+    append->n_entries = n / ENTRY_FIELDS;
     append->entries = entries;
 }
 

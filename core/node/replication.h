@@ -4,11 +4,10 @@
  *         bucket   text, its name
  *         append   (slot, epoch, incarnation, prev, commit, floor, copy, slot time, sent, record,
  *                  reign, reign epoch, entries): numbers, but record: nil or a slot's record, reign
- *                  and reign epoch: only where there is one, entries: array of kind, version, key,
- *                  value, one behind the other
- *         ack      (slot, kind, epoch, incarnation, version, copy, sent, record)
- *         record   (epoch, primary, nonce, begins, is lossy, members, eligible, targets): members
- *                  and eligible as arrays of index, incarnation, one behind the other
+ *                  and reign epoch: only where there is one, entries: array of kind, version,
+ * token, key, value, one behind the other ack      (slot, kind, epoch, incarnation, version, copy,
+ * sent, record) record   (epoch, primary, nonce, begins, is lossy, members, eligible, targets):
+ * members and eligible as arrays of index, incarnation, one behind the other
  *
  *     [2, "copy", [bucket, copies]]
  *         copy     (slot, kind, is answer, epoch, incarnation, copy, start, flush version, number,

@@ -153,6 +153,7 @@ take_entry(struct yk_replica *replica, const struct yk_entry *entry)
     const struct yk_replica_sink *sink = &replica->setup->sink;
     enum yk_err result = YK_OK;
     struct yk_tail_entry own = {.version = entry->version,
+                                .token = entry->token,
                                 .kind = entry->kind,
                                 .hash = entry->key.size > 0 ? yk_hash(entry->key) : 0,
                                 .key = copy_bytes(entry->key, &result),

@@ -194,7 +194,7 @@ lane_finish_pages(struct yk_lane *lane, const struct yk_job *job)
 static bool
 add_entry(struct yk_bundle *bundle, const struct yk_entry *entry)
 {
-    if (!yk_bundle_extend(bundle, yk_entry_size(entry->key.size, entry->value.size))) {
+    if (!yk_bundle_extend(bundle, yk_entry_size_of(entry))) {
         return false;
     }
     yk_bundle_add(bundle, entry);

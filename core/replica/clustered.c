@@ -14,6 +14,7 @@
 #include "core/base/assert.h"
 #include "core/base/buffer.h"
 #include "core/base/hash.h"
+#include "core/replica/group.h"
 
 /* Versions that no entry has: marks of a copy. */
 #define WAIT_WIPE   UINT64_MAX
@@ -173,13 +174,13 @@ journal_entry(struct yk_lane *lane, struct yk_replica *replica, const struct yk_
 }
 
 static bool
-reserve_entry(struct yk_lane *lane, uint64_t key_size, uint64_t value_size)
+reserve_entry(struct yk_lane *lane, const struct yk_entry *entry)
 {
     const struct yk_lane_sink *sink = &lane->config.sink;
     const char *text;
     return !lane->is_stopped &&
            (!lane->has_log ||
-            sink->reserve(sink->arg, lane, yk_entry_size(key_size, value_size), &text) == YK_OK);
+            sink->reserve(sink->arg, lane, yk_entry_size_of(entry), &text) == YK_OK);
 }
 
 static struct yk_slice
@@ -194,9 +195,10 @@ replica_append(void *arg, struct yk_replica *replica, const struct yk_tail_entry
     struct yk_lane *lane = arg;
     struct yk_entry own = {.kind = entry->kind,
                            .version = entry->version,
+                           .token = entry->token,
                            .key = slice_of(entry->key),
                            .value = slice_of(entry->value)};
-    if (lane_is_void_full(replica) || !reserve_entry(lane, own.key.size, own.value.size)) {
+    if (lane_is_void_full(replica) || !reserve_entry(lane, &own)) {
         return false;
     }
     journal_entry(lane, replica, &own);
@@ -207,7 +209,7 @@ bool
 lane_journal_copy(struct yk_lane *lane, struct yk_replica *replica, const struct yk_entry *entry)
 {
     const struct yk_lane_sink *sink = &lane->config.sink;
-    if (!reserve_entry(lane, entry->key.size, entry->value.size)) {
+    if (!reserve_entry(lane, entry)) {
         return false;
     }
     struct yk_entry own = *entry;
@@ -225,10 +227,11 @@ static bool
 replica_cut(void *arg, struct yk_replica *replica, uint64_t version)
 {
     struct yk_lane *lane = arg;
-    if (!reserve_entry(lane, 0, 0)) {
+    struct yk_entry entry = {.kind = YK_ENTRY_CUT, .version = version};
+    if (!reserve_entry(lane, &entry)) {
         return false;
     }
-    journal_entry(lane, replica, &(struct yk_entry){.kind = YK_ENTRY_CUT, .version = version});
+    journal_entry(lane, replica, &entry);
     return true;
 }
 
@@ -498,6 +501,7 @@ lane_propose(struct yk_lane *lane, struct yk_op *op)
     struct yk_tail_entry own = {.version = op->version,
                                 .kind = op->record != NULL ? YK_ENTRY_PUT : YK_ENTRY_DELETE,
                                 .hash = op->hash,
+                                .token = op->token,
                                 .key = yk_buffer_new_copy(op->request.key),
                                 .value = op->record,
                                 .waiter = op};
@@ -514,6 +518,7 @@ lane_propose(struct yk_lane *lane, struct yk_op *op)
     journal_entry(lane, replica,
                   &(struct yk_entry){.kind = own.kind,
                                      .version = own.version,
+                                     .token = own.token,
                                      .key = op->request.key,
                                      .value = slice_of(op->record)});
     yk_buffer_unref(entry->newest);
@@ -530,6 +535,60 @@ lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entr
 {
     op->since_us = lane->ticked_us;
     lane_push_prepared(lane, op, entry, &lane_slot(lane, op->slot)->verdicts);
+}
+
+/* ★ It was sent to an earlier reign of this node, and may have been done by another primary since.
+ */
+bool
+lane_is_outdated(const struct yk_lane *lane, const struct yk_op *op)
+{
+    const struct yk_replica *replica = replica_of(lane, op->slot);
+    return op->token != 0 && op->origin == YK_ORIGIN_REMOTE &&
+           op->sent_epoch < replica->reign_epoch && replica->setup->mutant != MUTANT_OUTDATED;
+}
+
+/* The entry that an earlier try of it left in the log. */
+static const struct yk_tail_entry *
+find_try(const struct yk_tail *tail, const struct yk_op *op)
+{
+    for (uint32_t i = yk_tail_above(tail, op->after); i < tail->n; i++) {
+        if (yk_tail_at(tail, i)->token == op->token) {
+            return yk_tail_at(tail, i);
+        }
+    }
+    return NULL;
+}
+
+bool
+lane_knows_end(struct yk_lane *lane, struct yk_op *op)
+{
+    const struct yk_replica *replica = replica_of(lane, op->slot);
+    const struct yk_tail_entry *done = find_try(&replica->tail, op);
+    if (replica->setup->mutant == MUTANT_TOKENS) {
+        return false;
+    }
+    bool reaches = op->after >= replica->tail.base || replica->setup->mutant == MUTANT_WINDOW;
+    if (done == NULL && reaches) {
+        return false; /* no try was done, and none can be any more */
+    }
+    struct yk_reply reply = {.struct_size = sizeof(reply),
+                             .result = YK_EUNKNOWN,
+                             .flags = YK_REPLY_FORGOTTEN,
+                             .text = lane_forgotten_text};
+    if (done == NULL) {
+        lane_end_write(lane, op, &reply);
+        return true;
+    }
+    lane_tell_done(lane, op, done, &reply);
+    if (done->version > replica->commit) {
+        op->reply = reply;
+        op->is_verdict = true;
+        op->mark = done->version;
+        lane_hold_verdict(lane, op, op->entry);
+    } else {
+        lane_end_write(lane, op, &reply);
+    }
+    return true;
 }
 
 static uint64_t
@@ -569,16 +628,16 @@ lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms)
         }
         struct yk_tail_entry entry = {
             .version = slot_last(slot) + 1, .kind = YK_ENTRY_FLUSH, .waiter = op};
+        struct yk_entry own = {.kind = entry.kind, .version = entry.version};
         if (!yk_replica_takes_writes(replica) || slot->sequence == SEQUENCE_MAX ||
-            !reserve_entry(lane, 0, 0) || yk_replica_propose(replica, &entry) != YK_OK) {
+            !reserve_entry(lane, &own) || yk_replica_propose(replica, &entry) != YK_OK) {
             op->is_verdict = true;
             continue;
         }
         slot->sequence++;
         slot->flush_prepared = entry.version;
         op->mark++;
-        journal_entry(lane, replica,
-                      &(struct yk_entry){.kind = entry.kind, .version = entry.version});
+        journal_entry(lane, replica, &own);
         lane_touch(lane, replica);
     }
     end_flush_part(lane, op, true);
@@ -864,6 +923,7 @@ lane_replay_clustered(struct yk_lane *lane, const struct yk_entry *entry, uint64
     }
     struct yk_tail_entry own = {.version = entry->version,
                                 .position = position,
+                                .token = entry->token,
                                 .hash = entry->key.size > 0 ? yk_hash(entry->key) : 0,
                                 .kind = entry->kind,
                                 .key = entry->key.size > 0 ? yk_buffer_new_copy(entry->key) : NULL,
@@ -906,7 +966,7 @@ lane_clustered_init(struct yk_lane *lane)
         (struct yk_replica_setup){.self = YK_NODE_NONE,
                                   .nonce = config->nonce,
                                   .incarnation = config->incarnation,
-
+                                  .mutant = config->mutant,
                                   .forgets = config->durability == YK_DURABILITY_MEMORY,
                                   .lease_us = config->lease_us,
                                   .grace_us = config->grace_us,

@@ -24,6 +24,10 @@ enum replica_mutant {
     MUTANT_MIN_COPIES,        /* commits go on below min_copies */
     MUTANT_BEGINS,            /* what is older than a REINIT is kept */
     MUTANT_CONFIRM,           /* a confirmed read does not wait for the answers */
+    MUTANTS_OF_SLOTS,
+    MUTANT_TOKENS = MUTANTS_OF_SLOTS, /* what comes again is done again */
+    MUTANT_WINDOW,                    /* or where the log does not reach back so far */
+    MUTANT_OUTDATED,                  /* so is what was sent to an earlier reign */
     MUTANTS,
 };
 

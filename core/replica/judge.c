@@ -108,6 +108,7 @@ lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const ch
 }
 
 const char lane_not_primary_text[] = "this node does not serve this part of the keys now";
+const char lane_forgotten_text[] = "outcome unknown: the log does not tell any more";
 const char lane_stopped_text[] = "the storage of this part of the keys has failed; see the log";
 
 /* Counts it, and says so now and then. */
@@ -240,6 +241,35 @@ accept_change(struct yk_lane *lane, struct yk_op *op, struct yk_decision *decisi
         }
     }
     yk_op_queue_push(&lane->decided, op);
+}
+
+/* What accept_change has once said of it, as far as the log tells. */
+void
+lane_tell_done(const struct yk_lane *lane, struct yk_op *op, const struct yk_tail_entry *done,
+               struct yk_reply *reply)
+{
+    struct yk_record record = {.version = done->version};
+    bool is_sum = op->request.op == YK_OP_ARITH || yk_decide_is_joining(&op->request);
+    bool is_there =
+        done->value != NULL && yk_record_decode(yk_slice_of(done->value->data, done->value->size),
+                                                lane->with_checksum, op->hash, &record) == YK_OK;
+    if (!is_there && is_sum) {
+        return; /* it had ended when it was made: what it was is not told anywhere */
+    }
+    *reply = (struct yk_reply){.struct_size = sizeof(*reply), .result = YK_OK};
+    reply->version = yk_record_shown_cas(&record);
+    reply->client_flags = record.client_flags;
+    reply->expiry_ms = record.expiry_ms;
+    reply->number = is_there ? record.value.size : op->request.value.size;
+    if (op->request.op == YK_OP_ARITH) {
+        (void)yk_decide_number(record.value, &reply->number);
+    }
+    if (is_there && wants_value(op)) {
+        yk_buffer_ref(done->value);
+        op->known = done->value;
+        reply->value = record.value;
+        reply->value_buffer = done->value;
+    }
 }
 
 /* An errand drops the record if it has ended by now. */

@@ -82,6 +82,7 @@ struct yk_lane_config {
     uint64_t nonce;       /* of this start of the node */
     uint32_t incarnation; /* of this lane */
     int64_t lease_us, grace_us;
+    uint32_t mutant; /* for tests, see struct yk_replica_setup */
     uint64_t value_size_max;
     uint32_t key_size_max;
     struct yk_lane_sink sink;

@@ -259,12 +259,15 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
 void lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result);
 
 /* judge.c */
-extern const char lane_stopped_text[], lane_not_primary_text[];
+extern const char lane_forgotten_text[], lane_stopped_text[], lane_not_primary_text[];
 void lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old); /* empty: no record */
 void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_stop(struct yk_lane *lane, enum yk_err result);
 void lane_tell_state(struct yk_lane *lane, const struct yk_job *job);
+/* The answer of a write that the log has; what stands there, if the log does not tell it. */
+void lane_tell_done(const struct yk_lane *lane, struct yk_op *op, const struct yk_tail_entry *done,
+                    struct yk_reply *reply);
 void lane_end_write(struct yk_lane *lane, struct yk_op *op, const struct yk_reply *reply);
 void lane_finish_kept(struct yk_lane *lane, struct yk_op *op); /* what an executor read for it */
 void lane_finish_writes(struct yk_lane *lane, struct yk_job *job);
@@ -359,6 +362,11 @@ bool lane_goes_on(const struct yk_lane *lane, const struct yk_op *op);
 enum yk_err lane_may_propose(const struct yk_lane *lane, const struct yk_op *op,
                              const char **ret_text) YK_MUST_CHECK;
 void lane_propose(struct yk_lane *lane, struct yk_op *op); /* it is admitted, and has its room */
+/* ★ Of a write that another node has sent to an earlier reign of this one. */
+bool lane_is_outdated(const struct yk_lane *lane, const struct yk_op *op);
+/* Of one that comes again and has its key: true: it is answered by what the log says of an earlier
+ * try, or is told that this is not known any more. False: it was not done, and never will be. */
+bool lane_knows_end(struct yk_lane *lane, struct yk_op *op);
 void lane_hold_verdict(struct yk_lane *lane, struct yk_op *op, struct yk_overlay_entry *entry);
 void lane_flush_clustered(struct yk_lane *lane, struct yk_op *op, uint64_t at_ms);
 void lane_replicas_journaled(struct yk_lane *lane, uint64_t mark, uint64_t position);

@@ -47,7 +47,8 @@ bool
 lane_take_journaled(struct yk_lane *lane, struct yk_op *op)
 {
     struct yk_overlay_entry *entry = op->entry;
-    if (lane->is_clustered && !lane_begins(lane, op) && op->errand == YK_ERRAND_NONE) {
+    if (lane->is_clustered && op->errand == YK_ERRAND_NONE &&
+        (!lane_begins(lane, op) || lane_is_outdated(lane, op))) {
         lane_fail_write(lane, op, YK_ESTALE, lane_not_primary_text);
         return false;
     }
@@ -66,6 +67,9 @@ lane_take_journaled(struct yk_lane *lane, struct yk_op *op)
         }
         entry->holder = op;
         op->entry = entry;
+    }
+    if (op->is_again && lane_knows_end(lane, op)) {
+        return false;
     }
     bool is_errand = op->errand != YK_ERRAND_NONE;
     if (is_errand && entry->is_known) {
@@ -214,7 +218,8 @@ journal_size(const struct yk_op *op)
 {
     return op->errand != YK_ERRAND_NONE
                ? 0
-               : yk_entry_size(op->request.key.size, op->record != NULL ? op->record->size : 0);
+               : yk_entry_size(op->request.key.size, op->record != NULL ? op->record->size : 0) +
+                     (op->token != 0 ? YK_ENTRY_TOKEN_SIZE : 0);
 }
 
 /* May it go to the journal, and has it room there? */

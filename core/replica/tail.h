@@ -16,6 +16,7 @@ struct yk_tail_entry {
     uint64_t version;
     uint64_t position; /* in the journal, behind which it stands; 0: not known yet */
     uint64_t hash;     /* of the key */
+    uint64_t token;    /* of the request that made it; 0: none */
     enum yk_entry_kind kind;
     struct yk_buffer *key;   /* NULL: none */
     struct yk_buffer *value; /* the record; NULL: none */

@@ -63,7 +63,8 @@ entry_size_max(const struct yk_config *config)
         const struct yk_bucket_config *bucket = &config->buckets[i];
         uint64_t flush = (uint64_t)(bucket->slots / config->node.lanes + 2) * yk_entry_size(0, 8);
         uint64_t record =
-            yk_entry_size(bucket->key_size_max, bucket->value_size_max + YK_RECORD_OVERHEAD_MAX);
+            yk_entry_size(bucket->key_size_max, bucket->value_size_max + YK_RECORD_OVERHEAD_MAX) +
+            YK_ENTRY_TOKEN_SIZE;
         if (has_journal(bucket)) {
             largest = flush > largest ? flush : largest;
             largest = record > largest ? record : largest;

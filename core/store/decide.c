@@ -79,8 +79,8 @@ keep_old_cas(struct yk_decision *decision, const struct yk_record *old)
     decision->record.cas = yk_record_shown_cas(old);
 }
 
-static bool
-is_joining(const struct yk_request *request)
+bool
+yk_decide_is_joining(const struct yk_request *request)
 {
     return request->op == YK_OP_STORE &&
            (request->mode == YK_MODE_APPEND || request->mode == YK_MODE_PREPEND);
@@ -90,7 +90,7 @@ static void
 decide_store(const struct yk_request *request, const struct yk_record *old, uint64_t now_ms,
              struct yk_decision *decision)
 {
-    if (is_joining(request) && old != NULL) {
+    if (yk_decide_is_joining(request) && old != NULL) {
         keep_old(decision, old);
         decision->record.marks = 0;
         decision->parts[request->mode == YK_MODE_APPEND ? 1 : 0] = request->value;
@@ -98,7 +98,7 @@ decide_store(const struct yk_request *request, const struct yk_record *old, uint
         return;
     }
     decision->record.expiry_ms =
-        yk_ttl_fix(is_joining(request) ? request->vivify : request->expiry, now_ms);
+        yk_ttl_fix(yk_decide_is_joining(request) ? request->vivify : request->expiry, now_ms);
     decision->record.client_flags = request->client_flags;
     decision->parts[0] = request->value;
 }
@@ -131,21 +131,20 @@ store_condition(const struct yk_request *request, const struct yk_record *old)
     }
 }
 
-/* A decimal number of at most 64 bits, and nothing else. */
-static bool
-parse_number(struct yk_slice text, uint64_t *ret_number)
+bool
+yk_decide_number(struct yk_slice value, uint64_t *ret_number)
 {
-    const uint8_t *at = text.data;
+    const uint8_t *at = value.data;
     uint64_t number = 0;
     size_t i = 0;
-    for (; i < text.size && at[i] >= '0' && at[i] <= '9'; i++) {
+    for (; i < value.size && i < NUMBER_SIZE_MAX && at[i] >= '0' && at[i] <= '9'; i++) {
         uint64_t digit = at[i] - (uint64_t)'0';
         if (number > (UINT64_MAX - digit) / 10) {
             return false;
         }
         number = number * 10 + digit;
     }
-    if (i == 0 || i < text.size) {
+    if (i == 0 || i < value.size) {
         return false;
     }
     *ret_number = number;
@@ -177,7 +176,7 @@ decide_arith(const struct yk_request *request, const struct yk_record *old, uint
         set_number(decision, request->initial);
         return YK_OK;
     }
-    if (old->value.size > NUMBER_SIZE_MAX || !parse_number(old->value, &number)) {
+    if (!yk_decide_number(old->value, &number)) {
         return YK_ENOTNUMBER;
     }
     keep_old(decision, old);
@@ -269,7 +268,7 @@ cas_condition(const struct yk_request *request, const struct yk_record *old)
         return YK_OK;
     }
     if (old == NULL) {
-        return request->op == YK_OP_STORE && !is_joining(request) ? YK_ENOTFOUND : YK_OK;
+        return request->op == YK_OP_STORE && !yk_decide_is_joining(request) ? YK_ENOTFOUND : YK_OK;
     }
     return yk_record_shown_cas(old) == request->cas ? YK_OK : YK_EEXISTS;
 }
@@ -278,7 +277,7 @@ cas_condition(const struct yk_request *request, const struct yk_record *old)
 static bool
 is_stale_store(const struct yk_request *request, const struct yk_record *old)
 {
-    return request->op == YK_OP_STORE && !is_joining(request) &&
+    return request->op == YK_OP_STORE && !yk_decide_is_joining(request) &&
            (request->flags & YK_REQUEST_INVALIDATE) != 0 && request->cas != 0 &&
            request->cas < yk_record_shown_cas(old);
 }

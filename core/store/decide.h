@@ -32,6 +32,12 @@ bool yk_decide_needs_old(const struct yk_request *request);
 void yk_decide(const struct yk_request *request, const struct yk_record *old, uint64_t now_ms,
                uint64_t value_size_max, struct yk_decision *ret_decision);
 
+/* Does it store the old value and its own in one? */
+bool yk_decide_is_joining(const struct yk_request *request);
+
+/* The number that ARITH sees in a value: decimal, of at most 64 bits, and nothing else. */
+bool yk_decide_number(struct yk_slice value, uint64_t *ret_number);
+
 /* Milliseconds since 1970; 0: never; a time that has passed: 1. */
 int64_t yk_ttl_fix(struct yk_ttl ttl, uint64_t now_ms);
 

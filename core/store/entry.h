@@ -26,18 +26,29 @@ struct yk_entry {
     uint8_t bucket;   /* index in the table of the file's head */
     uint16_t slot;    /* PAGE: number of the page */
     uint64_t version; /* epoch (24 bits) | sequence (40 bits); 0 for PAGE */
-    uint32_t lag; /* what is committed ended so many sequence numbers before it, for all that was
-                     known when it was written; 0: it is committed where it stands */
+    uint32_t lag;   /* what is committed ended so many sequence numbers before it, for all that was
+                       known when it was written; 0: it is committed where it stands */
+    uint64_t token; /* of the request that made it, to know it by when that comes again; 0: none */
     struct yk_slice key;
     struct yk_slice value;
 };
 
-#define YK_ENTRY_HEAD_SIZE 24u /* of its form in a file, see core/journal/format.h */
+/* Of its form in a file, see core/journal/format.h. */
+#define YK_ENTRY_HEAD_SIZE  24u
+#define YK_ENTRY_TOKEN_SIZE 8u /* of one that is not 0 */
 
+/* Without a token. */
 static inline uint64_t
 yk_entry_size(uint64_t key_size, uint64_t value_size)
 {
     return YK_ENTRY_HEAD_SIZE + key_size + value_size;
+}
+
+static inline uint64_t
+yk_entry_size_of(const struct yk_entry *entry)
+{
+    return yk_entry_size(entry->key.size, entry->value.size) +
+           (entry->token != 0 ? YK_ENTRY_TOKEN_SIZE : 0);
 }
 
 #endif

@@ -53,6 +53,13 @@ struct yk_op {
     bool is_cached_there;
     uint64_t known_version;
 
+    /* Clustered, of a write that may be sent again: known by that, 0: it may not; what it may have
+     * done already has a greater version than `after`. is_again: it may have. Another node's write
+     * was sent in that epoch of its slot, by what was known there. */
+    uint64_t token, after;
+    uint32_t sent_epoch;
+    bool is_again;
+
     /* The lane's. */
     struct yk_overlay_entry *entry;
     struct yk_buffer *record; /* of a change that was decided; NULL: a deletion */
@@ -76,9 +83,10 @@ struct yk_op {
     struct yk_reply reply;
 };
 
-/* Flags of a reply between nodes, beside enum yk_reply_flags: its version is the record's own, and
- * no number that a client chose; and the value of that version, which the asker has, is left out.
- */
+/* Flags of a reply between nodes, beside enum yk_reply_flags: what became of an earlier try will
+ * never be known; its version is the record's own, and no number that a client chose; and the value
+ * of that version, which the asker has, is left out. */
+#define YK_REPLY_FORGOTTEN  (1u << 29)
 #define YK_REPLY_IS_VERSION (1u << 30)
 #define YK_REPLY_UNCHANGED  (1u << 31)
 
@@ -133,6 +141,15 @@ static inline bool
 yk_op_is_read(const struct yk_op *op)
 {
     return op->request.op == YK_OP_GET && !op->is_promoted && !yk_op_is_write(op);
+}
+
+/* May it be sent again where nobody knows whether it was done? What its log entry says of it must
+ * be its whole answer. */
+static inline bool
+yk_op_has_token(const struct yk_op *op)
+{
+    return op->request.op == YK_OP_STORE || op->request.op == YK_OP_ARITH ||
+           op->request.op == YK_OP_DELETE || op->request.op == YK_OP_TOUCH;
 }
 
 /* Is it about one key? */

@@ -38,6 +38,8 @@ check_op(const struct yk_op_message *message)
     open_frame(&unpack, yk_slice_of(frame->data, frame->size));
     YK_ASSERT(yk_ops_begin(&unpack, &name) == 1 && yk_ops_next(&unpack, &again));
     YK_ASSERT(message->id == again.id && message->kept_max == again.kept_max);
+    YK_ASSERT(message->token == again.token && message->after == again.after &&
+              message->is_again == again.is_again);
     YK_ASSERT(a->op == b->op && a->mode == b->mode && a->flags == b->flags);
     YK_ASSERT(yk_slice_equal(a->key, b->key) && yk_slice_equal(a->value, b->value));
     YK_ASSERT(a->expiry.ms == b->expiry.ms && a->recache.kind == b->recache.kind);
@@ -55,12 +57,12 @@ check_answer(const struct yk_answer_message *message)
     YK_ASSERT(a->result <= YK_ESYNTAX && a->result != YK_EPENDING);
     YK_ASSERT(message->text.size <= YK_OPS_TEXT_MAX && a->text == NULL);
     yk_pack_init(&pack, YK_FRAME_SIZE_MAX);
-    yk_answers_write(&pack, message->id, a);
+    yk_answers_write(&pack, message->id, a, message->version);
     struct yk_buffer *frame = yk_answers_frame(&pack, 1);
     YK_ASSERT(frame != NULL);
     open_frame(&unpack, yk_slice_of(frame->data, frame->size));
     YK_ASSERT(yk_answers_begin(&unpack) == 1 && yk_answers_next(&unpack, &again));
-    YK_ASSERT(message->id == again.id && a->result == b->result && a->flags == b->flags);
+    YK_ASSERT(message->version == again.version && a->result == b->result && a->flags == b->flags);
     YK_ASSERT(yk_slice_equal(a->value, b->value) && a->expiry_ms == b->expiry_ms);
     yk_buffer_unref(frame);
     yk_pack_done(&pack);

@@ -10,6 +10,7 @@
 #include "core/journal/bundle.h"
 
 struct stub stub;
+uint32_t bench_mutant;
 
 /* -- The engine. -- */
 
@@ -450,7 +451,7 @@ bench_append(void *arg, struct yk_lane *lane, const struct yk_entry *entry)
     kept->position = journal->entries->len * 10ull + 5;
     kept->now_ms = bench->now_ms;
     g_ptr_array_add(journal->entries, kept);
-    journal->used += yk_entry_size(entry->key.size, entry->value.size);
+    journal->used += yk_entry_size_of(entry);
     journal->n_flushes += entry->kind == YK_ENTRY_FLUSH ? 1 : 0;
     g_assert_cmpuint(journal->reserved, >=, journal->used);
     return journal->mark;
@@ -553,6 +554,12 @@ recover(struct bench *bench, uint32_t from, bool is_wiped)
     g_assert_cmpint(yk_lane_recovered(bench->lane, &n_applied), ==, YK_OK);
 }
 
+static uint64_t
+bench_boot_us(void *arg)
+{
+    return ((const struct bench *)arg)->now_ms * 1000;
+}
+
 static void
 make_lane(struct bench *bench, uint64_t epoch, bool is_shut)
 {
@@ -581,6 +588,14 @@ make_lane(struct bench *bench, uint64_t epoch, bool is_shut)
         .value_size_max = 1000,
         .key_size_max = 100,
         .sink = {.arg = bench, .done = bench_done_op, .start = bench_start}};
+    if ((bench->setup & SETUP_CLUSTERED) != 0) {
+        config.is_clustered = true;
+        config.nonce = 7;
+        config.mutant = bench_mutant;
+        config.incarnation = 1;
+        config.lease_us = 400000;
+        config.grace_us = 500000;
+    }
     if (is_journaled) {
         config.sink.reserve = bench_reserve;
         config.sink.unreserve = bench_unreserve;
@@ -612,7 +627,10 @@ bench_make(struct bench *bench, int setup)
     stub.survives = (setup & SETUP_SURVIVES) != 0;
     *bench = (struct bench){
         .setup = setup,
-        .world = {.arg = bench, .log = bench_log, .complete = bench_complete},
+        .world = {.arg = bench,
+                  .boot_us = bench_boot_us,
+                  .log = bench_log,
+                  .complete = bench_complete},
         .answers = g_ptr_array_new_with_free_func(answer_free),
         .ops_out = g_hash_table_new(NULL, NULL),
         .settings = (setup & SETUP_PLAIN) != 0 ? yk_settings_new(&plain_plugin, "plain")

@@ -26,7 +26,8 @@ enum setup {
     SETUP_JOURNALED = 16, /* durability disk */
     SETUP_SURVIVES = 32,  /* the engine keeps over any end what it has synced */
     SETUP_PLAIN = 64,     /* it admits everything, unasked */
-    SETUP_NO_SLOT = 128   /* there are more lanes than slots */
+    SETUP_NO_SLOT = 128,  /* there are more lanes than slots */
+    SETUP_CLUSTERED = 256 /* of a node with nonce 7; all lanes have incarnation 1 */
 };
 
 /* A call that an asynchronous engine ends later. */
@@ -120,6 +121,9 @@ struct bench {
     struct yk_op *given_back;
     struct fake_journal journal;
 };
+
+/* The rule that lanes made from now on leave out (core/replica/group.h); 0: none. */
+extern uint32_t bench_mutant;
 
 void bench_make(struct bench *bench, int setup);
 void bench_open(struct bench *bench, int setup); /* make, and a lane of epoch 3 */

@@ -271,7 +271,7 @@ make_config(void)
 static void
 make_nodes(void)
 {
-    uint64_t record = yk_entry_size(250, 65536 + YK_RECORD_OVERHEAD_MAX);
+    uint64_t record = yk_entry_size(250, 65536 + YK_RECORD_OVERHEAD_MAX) + YK_ENTRY_TOKEN_SIZE;
     for (uint32_t i = 0; i < sim.n_nodes; i++) {
         struct node *node = &sim.nodes[i];
         node->rate = sim.swarm.reads == YK_READS_CONFIRM ? 700 + (int32_t)sim_below(700)
@@ -423,6 +423,7 @@ cluster_run(struct yk_plugins *plugins, const struct cluster_arguments *argument
     sim.result = ret_result;
     sim.traces = arguments->traces;
     sim.touched = g_ptr_array_new();
+    sim.mutant = arguments->mutant;
     sim.random.state = arguments->seed * 0x9e3779b97f4a7c15ull;
     choose_swarm(arguments->seed, arguments->generation);
     sim.n_nodes = 3 + sim_below(3);

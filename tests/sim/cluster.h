@@ -35,6 +35,7 @@ struct cluster_arguments {
      * was kept from an earlier one means the same there. */
     enum cluster_generation generation;
     const char *engine; /* by name; NULL: the seed chooses */
+    uint32_t mutant;    /* a rule that is left out, see core/replica/group.h; 0: none */
     FILE *traces;       /* what happens is told there; NULL: nowhere */
 };
 

@@ -174,7 +174,8 @@ struct cluster_simulation {
     struct swarm swarm;
     bool is_calm, is_slow, is_quiet;
     bool is_memory; /* durability: a crash forgets */
-    uint32_t lost;  /* bits of slots that began anew, all having forgotten */
+    uint32_t mutant;
+    uint32_t lost; /* bits of slots that began anew, all having forgotten */
     uint32_t slots[KEYS];
     int64_t now_us;
     struct happening *heap;

@@ -5,6 +5,7 @@
  *     cluster_sim --first=X --count=1 --trace what happens in a run
  *     cluster_sim --backend=lmdb ...          with an engine that keeps what it has
  *     cluster_sim --generation=0 ...          with what the first simulator had alone
+ *     cluster_sim --mutant=M ...              with a rule of core/replica/group.h left out
  */
 #include <config.h>
 
@@ -60,7 +61,7 @@ static const struct {
 struct arguments {
     gint64 first, count;
     gint jobs;
-    gint generation;
+    gint generation, mutant;
     gboolean traces, tap;
     gchar *engine;
 };
@@ -104,6 +105,7 @@ run_batch(struct yk_plugins *plugins, const struct arguments *arguments, gint64 
                                               .generation =
                                                   (enum cluster_generation)arguments->generation,
                                               .engine = arguments->engine,
+                                              .mutant = (uint32_t)arguments->mutant,
                                               .traces = arguments->traces ? stdout : NULL};
         cluster_run(plugins, &one, &result);
         add(&sum, &result);
@@ -218,6 +220,7 @@ main(int argc, char **argv)
         {"trace", 0, 0, G_OPTION_ARG_NONE, &arguments.traces, "Prints what happens", NULL},
         {"generation", 0, 0, G_OPTION_ARG_INT, &arguments.generation,
          "Of the simulator: 0 is the first", "G"},
+        {"mutant", 0, 0, G_OPTION_ARG_INT, &arguments.mutant, "Leaves out a rule", "M"},
         {"backend", 0, 0, G_OPTION_ARG_STRING, &arguments.engine, "In every run", "NAME"},
         {"tap", 0, 0, G_OPTION_ARG_NONE, &arguments.tap, "As make check calls it", NULL},
         {NULL, 0, 0, 0, NULL, NULL, NULL}};

@@ -207,6 +207,7 @@ node_start(struct node *node)
                                   .incarnations = incarnations,
                                   .lease_us = MS(400),
                                   .grace_us = MS(500),
+                                  .mutant = sim.mutant,
                                   .seed = yk_random_next(&sim.random),
                                   .facts = world_facts,
                                   .make_folder = make_folder,

@@ -772,7 +772,8 @@ make_disk(struct simulation *simulation)
     const struct yk_bucket_config *bucket = &simulation->config->buckets[0];
     uint64_t flush = (bucket->slots + 2ull) * yk_entry_size(0, 8);
     uint64_t record =
-        yk_entry_size(bucket->key_size_max, bucket->value_size_max + YK_RECORD_OVERHEAD_MAX);
+        yk_entry_size(bucket->key_size_max, bucket->value_size_max + YK_RECORD_OVERHEAD_MAX) +
+        YK_ENTRY_TOKEN_SIZE;
     if (bucket->durability == YK_DURABILITY_MEMORY) {
         return;
     }

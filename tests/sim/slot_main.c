@@ -29,7 +29,7 @@ static const struct {
     const char *name;
     gint64 first;
     enum slot_schedule schedule;
-} mutants[MUTANTS] = {
+} mutants[MUTANTS_OF_SLOTS] = {
     [MUTANT_PENDING_ADD] = {"commit waits for a pending ADD", 1},
     [MUTANT_PROMISE] = {"no answers while a PROMOTE is under way", 8200},
     [MUTANT_RESTART_WAIT] = {"a restarted backup waits G", 1, SLOT_RESTARTED_BACKUP},
@@ -132,7 +132,7 @@ run_tap(struct arguments *arguments)
         arguments->count /= i == SLOT_RESTARTED_BACKUP ? 10 : 1;
         n_failed += !tell(run_seeds(arguments) == 0, ++n, "no violation", schedules[i]);
     }
-    for (int i = 1; i < MUTANTS && !is_slow; i++) {
+    for (int i = 1; i < MUTANTS_OF_SLOTS && !is_slow; i++) {
         n_failed += !tell(is_noticed(i), ++n, "it is noticed without", mutants[i].name);
     }
     printf("1..%d\n", n);

@@ -73,7 +73,10 @@ static void
 assert_round_trip(uint16_t op, size_t key_size, size_t value_size)
 {
     struct yk_op_message message = full_message(op, key_size, value_size), got;
-    message.may_cache = value_size % 2 == 1;
+    message.may_cache = op == YK_OP_GET && value_size % 2 == 1;
+    message.token = op == YK_OP_GET || value_size == 0 ? 0 : UINT64_MAX - key_size;
+    message.is_again = message.token != 0 && value_size % 2 == 1;
+    message.after = message.is_again ? UINT64_MAX - 7 : 0;
     message.known_version = message.may_cache ? UINT64_MAX - value_size : 0;
     const struct yk_request *a = &message.request, *b = &got.request;
     struct yk_buffer *frame = frame_of(&message);
@@ -93,6 +96,8 @@ assert_round_trip(uint16_t op, size_t key_size, size_t value_size)
     g_assert_cmpuint(got.kept_max, ==, message.kept_max);
     g_assert_true(got.may_cache == message.may_cache);
     g_assert_cmphex(got.known_version, ==, message.known_version);
+    g_assert_true(got.token == message.token && got.is_again == message.is_again);
+    g_assert_cmphex(got.after, ==, message.after);
     g_assert_true(a->op == b->op && a->mode == b->mode && a->flags == b->flags);
     g_assert_true(yk_slice_equal(a->key, b->key) && yk_slice_equal(a->value, b->value));
     g_assert_true(a->cas == b->cas && a->new_cas == b->new_cas);
@@ -136,7 +141,7 @@ test_answers(void)
         struct yk_unpack unpack;
         struct yk_answer_message got;
         yk_pack_init(&pack, 1000);
-        yk_answers_write(&pack, 12345, &reply);
+        yk_answers_write(&pack, 12345, &reply, i == 0 ? 0 : UINT64_MAX - i);
         struct yk_buffer *frame = yk_answers_frame(&pack, 1);
         (void)open_frame(&unpack, yk_slice_of(frame->data, frame->size));
         g_assert_cmpuint(yk_answers_begin(&unpack), ==, 1);
@@ -567,8 +572,9 @@ static void
 test_link_lost(void)
 {
     set_up(1);
-    g_autofree struct yk_op *write = make_op(YK_OP_STORE, "key", "value");
+    g_autofree struct yk_op *write = make_op(YK_OP_GET, "key", ""); /* has no token */
     g_autofree struct yk_op *read = make_op(YK_OP_GET, "key", "");
+    write->request.flags = YK_REQUEST_TOUCH;
     g_assert_true(yk_forward_submit(sides[0].forward, write));
     g_assert_true(yk_forward_submit(sides[0].forward, read));
     settle();
@@ -588,6 +594,114 @@ test_link_lost(void)
     settle();
     g_assert_cmpstr(ended[0].value, ==, "new");
     assert_ended(read, YK_OK, "");
+    tear_down();
+}
+
+/* A write with that version is done. */
+static void
+end_done(uint32_t side, uint64_t version)
+{
+    sides[side].here.first->version = version;
+    end_first(side, YK_OK, NULL, NULL);
+}
+
+/* Nobody knows what became of a write: it is sent again, and says so. */
+static void
+test_again(void)
+{
+    set_up(1);
+    g_autofree struct yk_op *first = make_op(YK_OP_STORE, "key", "value");
+    g_autofree struct yk_op *write = make_op(YK_OP_STORE, "key", "value");
+    g_assert_true(yk_forward_submit(sides[0].forward, first));
+    settle();
+    g_assert_false(sides[1].here.first->is_again);
+    end_done(1, 1234);
+    settle();
+    assert_ended(first, YK_OK, "");
+    g_assert_true(yk_forward_submit(sides[0].forward, write));
+    settle();
+    uint64_t token = sides[1].here.first->token;
+    g_assert_true(token != 0 && token != first->token && sides[1].here.first->sent_epoch == 1);
+    yk_forward_peer(sides[0].forward, 1, 0, false);
+    yk_forward_peer(sides[0].forward, 1, 0, true);
+    end_first(1, YK_EEXISTS, NULL, NULL); /* comes late, and is nobody's */
+    settle();
+    pass_ms(20);
+    g_assert_cmpuint(n_ended, ==, 0);
+    for (int i = 0; i < 3; i++) { /* none of these says what became of the first try */
+        static const enum yk_err refusals[] = {YK_ENOSPACE, YK_EBUSY, YK_EUNKNOWN};
+        const struct yk_op *again = sides[1].here.first;
+        g_assert_true(again != NULL && again->token == token && again->is_again);
+        g_assert_cmpuint(again->after, ==, 1234);
+        end_first(1, refusals[i], NULL, NULL);
+        pass_ms(101);
+        g_assert_cmpuint(n_ended, ==, 0);
+    }
+    end_first(1, YK_EEXISTS, NULL, NULL);
+    settle();
+    assert_ended(write, YK_EEXISTS, "");
+    tear_down();
+}
+
+/* Its primary says nothing, and is none any more: whoever is one is asked. */
+static void
+test_moved(void)
+{
+    set_up(1);
+    g_autofree struct yk_op *write = make_op(YK_OP_DELETE, "key", "");
+    g_autofree struct yk_op *read = make_op(YK_OP_GET, "key", "");
+    g_assert_true(yk_forward_submit(sides[0].forward, write));
+    g_assert_true(yk_forward_submit(sides[0].forward, read));
+    settle();
+    show(0, 0, 2);
+    pass_ms(19);
+    g_assert_cmpuint(sides[0].here.n, ==, 0); /* an answer may be on its way */
+    pass_ms(2);
+    g_assert_cmpuint(sides[0].here.n, ==, 2);
+    g_assert_true(write->is_again && !read->is_again);
+    end_first(1, YK_OK, NULL, NULL);
+    end_first(1, YK_OK, "old", NULL);
+    settle();
+    g_assert_cmpuint(n_ended, ==, 0);
+    end_first(0, YK_ENOTFOUND, NULL, NULL);
+    end_first(0, YK_ENOTFOUND, NULL, NULL);
+    g_assert_cmpuint(n_ended, ==, 2);
+    g_assert_true(ended[0].result == YK_ENOTFOUND && ended[1].result == YK_ENOTFOUND);
+    tear_down();
+}
+
+/* Of a lane of its own: nobody knows, and then it is known that nobody will. */
+static void
+test_forgotten(void)
+{
+    set_up(0);
+    g_autofree struct yk_op *op = make_op(YK_OP_STORE, "key", "value");
+    g_assert_false(yk_forward_submit(sides[0].forward, op));
+    struct yk_reply reply = {.struct_size = sizeof(reply), .result = YK_EUNKNOWN};
+    op->version = 77;
+    op->since_us = now_us;
+    g_assert_true(yk_forward_ended(sides[0].forward, op, &reply));
+    show(0, 1, 2);
+    show(1, 1, 2);
+    pass_ms(11);
+    g_assert_cmpuint(sides[1].here.n, ==, 1);
+    g_assert_true(sides[1].here.first->is_again && sides[1].here.first->after == 76);
+    struct yk_op *remote = yk_op_queue_pop(&sides[1].here);
+    reply.flags = YK_REPLY_FORGOTTEN;
+    reply.text = "forgotten";
+    yk_forward_answer(sides[1].forward, remote, &reply);
+    settle();
+    assert_ended(op, YK_EUNKNOWN, "forgotten");
+
+    g_autofree struct yk_op *late = make_op(YK_OP_STORE, "key", "value");
+    show(0, 0, 3);
+    g_assert_false(yk_forward_submit(sides[0].forward, late));
+    late->since_us = now_us;
+    pass_ms(5000);
+    reply = (struct yk_reply){.struct_size = sizeof(reply), .result = YK_EUNKNOWN};
+    g_assert_true(yk_forward_ended(sides[0].forward, late, &reply));
+    settle();
+    assert_ended(late, YK_EUNKNOWN, "outcome unknown");
     tear_down();
 }
 
@@ -670,6 +784,15 @@ test_bounds(void)
 }
 
 /* Bytes of keys and values, at both ends; one op is always let through. */
+/* A write that is not sent again when its link is lost. */
+static struct yk_op *
+make_unrepeated(const char *value)
+{
+    struct yk_op *op = make_op(YK_OP_GET, "key", value);
+    op->request.flags = YK_REQUEST_TOUCH;
+    return op;
+}
+
 static void
 test_bounds_of_bytes(void)
 {
@@ -679,7 +802,7 @@ test_bounds_of_bytes(void)
     set_up(1);
     the_bucket.value_size_max = YK_FORWARD_BYTES_MAX;
     for (uint32_t i = 0; i < 2; i++) {
-        all[i] = make_op(YK_OP_STORE, "key", value);
+        all[i] = make_unrepeated(value);
         g_assert_true(yk_forward_submit(sides[0].forward, all[i]));
     }
     turn(0);
@@ -688,13 +811,13 @@ test_bounds_of_bytes(void)
         yk_forward_peer(sides[0].forward, 1, 0, false);
         yk_forward_peer(sides[0].forward, 1, 0, true);
         n_ended = 0;
-        all[i] = make_op(YK_OP_STORE, "key", value);
+        all[i] = make_unrepeated(value);
         g_assert_true(yk_forward_submit(sides[0].forward, all[i]));
         turn(0);
     }
     deliver(0);
     g_assert_cmpuint(sides[1].here.n, ==, 3);
-    g_autofree struct yk_op *more = make_op(YK_OP_STORE, "key", value);
+    g_autofree struct yk_op *more = make_unrepeated(value);
     yk_forward_peer(sides[0].forward, 1, 0, false);
     yk_forward_peer(sides[0].forward, 1, 0, true);
     n_ended = 0;
@@ -798,6 +921,9 @@ main(int argc, char **argv)
     g_test_add_func("/forward/nobody", test_nobody);
     g_test_add_func("/forward/refusals", test_refusals);
     g_test_add_func("/forward/link-lost", test_link_lost);
+    g_test_add_func("/forward/again", test_again);
+    g_test_add_func("/forward/moved", test_moved);
+    g_test_add_func("/forward/forgotten", test_forgotten);
     g_test_add_func("/forward/silence", test_silence);
     g_test_add_func("/forward/texts", test_texts);
     g_test_add_func("/forward/bounds", test_bounds);
