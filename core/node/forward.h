@@ -13,8 +13,8 @@
  * ESTALE says that surely nothing was done, and is never given to a client: the op is tried again,
  * by the view of then, until its time is over (TRY_US in forward.c). A write that surely was not
  * done ends in EBUSY then, a read in ETIMEDOUT, a write that was sent and not answered in EUNKNOWN.
- * A write with a token, of which nobody knows what became, is sent again, and says so: the primary's
- * log knows it (core/replica/README.md); any other ends in EUNKNOWN.
+ * A write with a token, of which nobody knows what became, is sent again, and says so: the
+ * primary's log knows it (core/replica/README.md); any other ends in EUNKNOWN.
  * A read is tried again whatever became of it; one with WIN too: if an answer is lost, the win is,
  * as when the client that has it goes away. Each try has an id of its own, which no process uses
  * again, so that an answer that comes late is nobody's.
