@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Clients that people use: memccapable, pymemcache, pylibmc, Cache::Memcached::Fast, gomemcache and php-memcached as
-Debian ships them, memjs as npm does. By the text and the binary protocol, where a client speaks both; each against one worker, two workers, and an engine that is slow.
+Debian ships them, memjs as npm does. By the text and the binary protocol, where a client speaks both; each against
+one worker, two workers, an engine that is slow, and a node of three.
 
 Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/interop/clients.py [CASE ...]
 """
@@ -14,6 +15,7 @@ import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import yakumo
+from servers import NAMES, Servers
 from yakumo import Node, equal, skip
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -61,20 +63,20 @@ def run_client(command, **options):
     return out
 
 
-def run_memccapable(node, protocol):
+def run_memccapable(port, protocol):
     if shutil.which("memccapable") is None:
         skip("no memccapable (libmemcached-tools)")
-    out = run_client(["memccapable", "-h", "127.0.0.1", "-p", str(node.port), "-t", str(5 * yakumo.SLOW), protocol])
+    out = run_client(["memccapable", "-h", "127.0.0.1", "-p", str(port), "-t", str(5 * yakumo.SLOW), protocol])
     assert "All tests passed" in out, out
     equal(out.count("[pass]"), 27, "tests that passed")
 
 
 def memccapable(node):
-    run_memccapable(node, "-a")
+    run_memccapable(node.port, "-a")
 
 
 def memccapable_binary(node):
-    run_memccapable(node, "-b")
+    run_memccapable(node.port, "-b")
 
 
 def store_and_swap(client):
@@ -296,8 +298,24 @@ def node_on(engine, n_workers):
 
 PLACES_OF_ENGINES = {f"{engine}_{n_workers}": functools.partial(node_on, engine, n_workers)
                      for engine in ("lmdb", "tokyocabinet", "berkeleydb") for n_workers in (1, 2)}
+def memccapable_on_each_node():
+    """And on those that live when one was killed, and on that one when it is back."""
+    with Servers() as servers:
+        def on(names):
+            for name in names:
+                for protocol in ("-a", "-b"):
+                    run_memccapable(servers.ports[name][1], protocol)
+        on(NAMES)
+        servers.kill("c")
+        on("ab")
+        servers.start("c")
+        servers.wait_whole()
+        on(NAMES)
+
+
 yakumo.run(*(case(client, *place)
              for client in (memccapable, memccapable_binary, pymemcache, pylibmc_text, pylibmc_binary,
                             cache_memcached_fast, gomemcache, php_text, php_binary, memjs) for place in PLACES.items()),
            *(case(client, *place)
-             for client in (memccapable, memccapable_binary) for place in PLACES_OF_ENGINES.items()))
+             for client in (memccapable, memccapable_binary) for place in PLACES_OF_ENGINES.items()),
+           memccapable_on_each_node)
