@@ -1,10 +1,12 @@
 /* The loop by io_uring: one system call for a turn. It submits what the turn has started (sends,
  * receives that must be armed anew, messages to other workers) and waits for what has ended.
  *
- * A listener has one accept, a connection one receive for as long as it is read from; both end many
- * times (multishot). Bytes come in buffers that are provided beforehand and go back when the turn
- * has been worked off, so they stay where they are until then. There is nothing to copy for a send:
- * its bytes stay in the connection's output until it has ended.
+ * A listener has one accept that ends many times (multishot). A receive ends once, and is armed
+ * anew: of one that ends many times Linux 6.18 at least loses the end of the stream, or its reset,
+ * where that comes right behind bytes, and the connection stays for ever. Bytes come in buffers
+ * that are provided beforehand and go back when the turn has been worked off, so they stay where
+ * they are until then. There is nothing to copy for a send: its bytes stay in the connection's
+ * output until it has ended.
  *
  * What comes back is named by kind, slot and generation of the slot, never by a pointer: a
  * connection may have gone meanwhile. One that goes with a send under way is cancelled at once and
@@ -189,7 +191,7 @@ arm_receive(struct uring_loop *uring, struct yk_loop_conn *conn)
         return;
     }
     struct io_uring_sqe *sqe = next_sqe(uring);
-    io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
+    io_uring_prep_recv(sqe, conn->fd, NULL, BUFFER_SIZE, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUFFER_GROUP;
     io_uring_sqe_set_data64(sqe, name_for(uring, KIND_RECEIVE, conn));
