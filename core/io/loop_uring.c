@@ -192,6 +192,7 @@ arm_receive(struct uring_loop *uring, struct yk_loop_conn *conn)
     }
     struct io_uring_sqe *sqe = next_sqe(uring);
     io_uring_prep_recv(sqe, conn->fd, NULL, BUFFER_SIZE, 0);
+    sqe->ioprio |= IORING_RECVSEND_POLL_FIRST; /* there is mostly nothing yet */
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUFFER_GROUP;
     io_uring_sqe_set_data64(sqe, name_for(uring, KIND_RECEIVE, conn));
