@@ -371,7 +371,7 @@ received(struct uring_loop *uring, uint64_t name, int result, uint32_t flags)
     }
     struct yk_loop_conn *conn = slot->conn;
     const struct yk_loop_handler *handler = conn->handler;
-    conn->is_armed = (flags & IORING_CQE_F_MORE) != 0;
+    conn->is_armed = false;
     if (result > 0) {
         handler->received(handler->arg, conn, bytes, (size_t)result, 0);
     } else if (result != -ENOBUFS && result != -ECANCELED && result != -EINTR &&

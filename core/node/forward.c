@@ -91,8 +91,7 @@ struct yk_forward {
     const struct yk_view *view;
     int64_t now_us;
     uint64_t last_id, last_token;
-    uint64_t *
-        *seen; /* of each bucket, of each slot: a version that a write was given; NULL: none */
+    uint64_t **seen; /* of each bucket: of each slot a version that a write was given, or NULL */
     uint32_t n_links, n_pending;
     struct link *links[N_LINK_CHAINS];
     struct link *outputs;
@@ -870,16 +869,29 @@ yk_forward_hear_answers(struct yk_forward *forward, uint32_t peer, uint32_t work
     forward->n_dropped += link == NULL || unpack->wrong != NULL;
 }
 
+/* May it be sent again though nobody knows what became of it? */
+static bool
+may_repeat(const struct yk_op *op)
+{
+    return yk_op_is_read(op) || op->token != 0;
+}
+
+/* Its answer is not waited for any more. */
+static void
+recall(struct yk_forward *forward, struct yk_pending *pending)
+{
+    pending->op->is_again = pending->op->token != 0;
+    take_back(forward, pending);
+}
+
 /* What was sent there is lost, or its answer is. */
 static void
 lose(struct yk_forward *forward, struct link *link)
 {
     struct yk_pending *pending;
     while ((pending = link->oldest) != NULL) {
-        struct yk_op *op = pending->op;
-        if (pending->flush == NULL && (yk_op_is_read(op) || op->token != 0)) {
-            op->is_again = op->token != 0;
-            take_back(forward, pending);
+        if (may_repeat(pending->op)) {
+            recall(forward, pending);
             wait(forward, pending);
         } else {
             fail(forward, pending, YK_EUNKNOWN, unknown_text);
@@ -1105,8 +1117,7 @@ static bool
 has_moved(const struct yk_forward *forward, const struct yk_pending *pending)
 {
     const struct yk_op *op = pending->op;
-    if (pending->state != SENT || pending->flush != NULL ||
-        (!yk_op_is_read(op) && op->token == 0)) {
+    if (pending->state != SENT || !may_repeat(op)) {
         return false;
     }
     struct target target = look(forward, op);
@@ -1117,16 +1128,14 @@ has_moved(const struct yk_forward *forward, const struct yk_pending *pending)
 static void
 on_due(struct yk_forward *forward, struct yk_pending *pending)
 {
-    struct yk_op *op = pending->op;
     bool is_over = forward->now_us >= pending->deadline_us;
-    bool is_read = yk_op_is_read(op);
+    bool is_read = yk_op_is_read(pending->op);
     bool has_left = !is_over && has_moved(forward, pending);
     if (pending->state == SENT && !has_left && forward->now_us < pending->answer_us) {
         heap_remove(forward, pending);
         heap_add(forward, pending, pending->answer_us);
     } else if (has_left) {
-        op->is_again = op->token != 0;
-        take_back(forward, pending);
+        recall(forward, pending);
         try_now(forward, pending);
     } else if (pending->state == SENT && !is_read) {
         fail(forward, pending, YK_EUNKNOWN, unknown_text);

@@ -26,6 +26,7 @@
 enum { TAIL_BYTES_MAX = 64 * 1024, UNCOMMITTED_MAX = 4096, WAITS_MIN = 64 };
 
 static const char no_copies_text[] = "too few copies can be reached; nothing was written";
+static const char forgotten_text[] = "outcome unknown: the log does not tell any more";
 static const char unknown_text[] = "outcome unknown: copies do not answer, or the primary changed";
 
 static struct yk_replica *
@@ -563,10 +564,10 @@ bool
 lane_knows_end(struct yk_lane *lane, struct yk_op *op)
 {
     const struct yk_replica *replica = replica_of(lane, op->slot);
-    const struct yk_tail_entry *done = find_try(&replica->tail, op);
     if (replica->setup->mutant == MUTANT_TOKENS) {
         return false;
     }
+    const struct yk_tail_entry *done = find_try(&replica->tail, op);
     bool reaches = op->after >= replica->tail.base || replica->setup->mutant == MUTANT_WINDOW;
     if (done == NULL && reaches) {
         return false; /* no try was done, and none can be any more */
@@ -574,7 +575,7 @@ lane_knows_end(struct yk_lane *lane, struct yk_op *op)
     struct yk_reply reply = {.struct_size = sizeof(reply),
                              .result = YK_EUNKNOWN,
                              .flags = YK_REPLY_FORGOTTEN,
-                             .text = lane_forgotten_text};
+                             .text = forgotten_text};
     if (done == NULL) {
         lane_end_write(lane, op, &reply);
         return true;

@@ -108,7 +108,6 @@ lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const ch
 }
 
 const char lane_not_primary_text[] = "this node does not serve this part of the keys now";
-const char lane_forgotten_text[] = "outcome unknown: the log does not tell any more";
 const char lane_stopped_text[] = "the storage of this part of the keys has failed; see the log";
 
 /* Counts it, and says so now and then. */

@@ -259,7 +259,7 @@ lane_marks_loaded(struct yk_lane *lane, struct yk_op *op, enum yk_err result, st
 void lane_marks_stored(struct yk_lane *lane, struct yk_op *op, enum yk_err result);
 
 /* judge.c */
-extern const char lane_forgotten_text[], lane_stopped_text[], lane_not_primary_text[];
+extern const char lane_stopped_text[], lane_not_primary_text[];
 void lane_judge(struct yk_lane *lane, struct yk_op *op, struct yk_slice old); /* empty: no record */
 void lane_answer(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);
 void lane_fail_write(struct yk_lane *lane, struct yk_op *op, enum yk_err result, const char *text);

@@ -62,7 +62,8 @@ check_answer(const struct yk_answer_message *message)
     YK_ASSERT(frame != NULL);
     open_frame(&unpack, yk_slice_of(frame->data, frame->size));
     YK_ASSERT(yk_answers_begin(&unpack) == 1 && yk_answers_next(&unpack, &again));
-    YK_ASSERT(message->version == again.version && a->result == b->result && a->flags == b->flags);
+    YK_ASSERT(message->id == again.id && message->version == again.version);
+    YK_ASSERT(a->result == b->result && a->flags == b->flags);
     YK_ASSERT(yk_slice_equal(a->value, b->value) && a->expiry_ms == b->expiry_ms);
     yk_buffer_unref(frame);
     yk_pack_done(&pack);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Clients that people use: memccapable, pymemcache, pylibmc, Cache::Memcached::Fast, gomemcache and php-memcached as
 Debian ships them, memjs as npm does. By the text and the binary protocol, where a client speaks both; each against
-one worker, two workers, an engine that is slow, and a node of three.
+one worker, two workers, and an engine that is slow; memccapable against each node of three, too.
 
 Run alone, in a build folder: top_srcdir=.. top_builddir=. python3 ../tests/interop/clients.py [CASE ...]
 """
@@ -298,6 +298,8 @@ def node_on(engine, n_workers):
 
 PLACES_OF_ENGINES = {f"{engine}_{n_workers}": functools.partial(node_on, engine, n_workers)
                      for engine in ("lmdb", "tokyocabinet", "berkeleydb") for n_workers in (1, 2)}
+
+
 def memccapable_on_each_node():
     """And on those that live when one was killed, and on that one when it is back."""
     with Servers() as servers:

@@ -783,7 +783,6 @@ test_bounds(void)
     tear_down();
 }
 
-/* Bytes of keys and values, at both ends; one op is always let through. */
 /* A write that is not sent again when its link is lost. */
 static struct yk_op *
 make_unrepeated(const char *value)
@@ -793,6 +792,7 @@ make_unrepeated(const char *value)
     return op;
 }
 
+/* Bytes of keys and values, at both ends; one op is always let through. */
 static void
 test_bounds_of_bytes(void)
 {
